@@ -1,0 +1,141 @@
+"""The commands: parse, call, print. No logic lives here, and nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.errors import BadInput
+
+app = typer.Typer(
+    name="benchmark",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compare semi-supervised medical image segmentation methods under rules that are equal for all.",
+)
+out = Console()
+err = Console(stderr=True)
+
+StoreOption = Annotated[Path, typer.Option(help="Folder of records: finished cells are never run again.")]
+
+
+class Listing(StrEnum):
+    """What ``ls`` can list."""
+
+    methods = "methods"
+    datasets = "datasets"
+    protocols = "protocols"
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`python -m benchmark run --methods cctr,cps --labels 1,3,7`\n\n"
+    "`python -m benchmark run --dataset acdc --data ~/ACDC --methods supervised,'cctr[rsl=false]' --labels 3,all --runs 3`"
+)
+def run(
+    methods: Annotated[str, typer.Option(help="Comma list: name or name[param=value,...]; see `ls methods`.")] = "supervised,cps,cctr",
+    labels: Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")] = "1,3,7",
+    dataset: Annotated[str, typer.Option(help="See `ls datasets`.")] = "phantom",
+    data: Annotated[Path | None, typer.Option(help="The dataset's folder; phantom needs none.")] = None,
+    protocol: Annotated[str, typer.Option(help="smoke, quick or paper; see `ls protocols`.")] = "quick",
+    runs: Annotated[int | None, typer.Option(min=1, help="N runs: run r labels draw r and uses seed r.  [default: 1]")] = None,
+    draws: Annotated[str | None, typer.Option(help="Instead of --runs: comma list of draws, crossed with --seeds.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Instead of --runs: comma list of seeds, crossed with --draws.")] = None,
+    store: StoreOption = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells side by side.  [default: CPU cores; 1 on a GPU]")] = None,
+    tracking: Annotated[str | None, typer.Option(help="MLflow tracking URI, or none.  [default: sqlite in the store]")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")] = False,
+) -> None:
+    """Train and test every method at every budget; stop and repeat the command to continue."""
+    from benchmark import grid
+    from benchmark.protocol import get_protocol
+    from benchmark.registry import check_name
+
+    chosen = get_protocol(protocol)
+    check_name("datasets", dataset)
+    pairs = grid.parse_runs(runs, draws, seeds)
+    selections = grid.parse_methods(methods)
+
+    from benchmark import environment
+    from benchmark.experiment import open_dataset
+    from benchmark.session import Session
+
+    opened = open_dataset(dataset, data)
+    budgets = grid.parse_labels(labels, len(opened.split.train))
+    command = shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
+    cells = grid.expand(opened, selections, budgets, pairs, chosen, command)
+    device = environment.pick_device(device)
+    session = Session(cells, store, device, jobs or (os.cpu_count() or 1 if device == "cpu" else 1), tracking, err)
+    if dry_run:
+        out.print(session.plan())
+        return
+    failed = session.run()
+    from reports.leaderboard import to_terminal
+
+    out.print(to_terminal(session.leaderboard()))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("ls", epilog="Example: `python -m benchmark ls methods`")
+def list_things(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
+    """List methods, datasets or protocols."""
+    if what is Listing.protocols:
+        from benchmark.protocol import PROTOCOLS
+
+        rows = [(p.name, p.summary) for p in PROTOCOLS.values()]
+    else:
+        from benchmark.registry import entries
+
+        rows = [(e.name, e.summary) for e in entries(what.value).values()]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+@app.command(epilog="Example: `python -m benchmark report --store runs --out runs/report`")
+def report(
+    store: StoreOption = Path("runs"),
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Where to write.  [default: STORE/report]")] = None,
+) -> None:
+    """Write the leaderboard (Markdown, CSV) and the label-efficiency figure from the records of a store, finished or not."""
+    from benchmark.store import Store
+    from reports.leaderboard import leaderboard, to_terminal, write_report
+
+    records = Store(store).collect()
+    paths = write_report(records, out_folder or store / "report")
+    out.print(to_terminal(leaderboard(records)))
+    for path in paths:
+        err.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; bad input is one sentence on stderr and exit code 2, Ctrl-C is 130."""
+    try:
+        app()
+    except BadInput as error:
+        err.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("stopped; the same command continues from here")
+        sys.exit(130)
+
+
+def _escaped(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

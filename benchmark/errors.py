@@ -1,0 +1,5 @@
+"""The one exception that means: the user can fix this."""
+
+
+class BadInput(Exception):
+    """One clear sentence: which file or option, what was found, what was expected, what to do. The command ends with exit code 2."""

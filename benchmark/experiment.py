@@ -1,0 +1,146 @@
+"""run_cell: load, build, train, evaluate, record. It reads like a method section."""
+
+from __future__ import annotations
+
+import functools
+import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import save
+
+from benchmark import environment, registry
+from benchmark.evaluation import evaluate, validation_score
+from benchmark.grid import Cell
+from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
+from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv
+from datasets.dataset import Dataset, Volume
+from datasets.registration import Registrations
+from datasets.slices import SliceBank
+from methods.method import Method, Task, count_parameters
+
+
+@functools.lru_cache(maxsize=2)
+def open_dataset(name: str, path: Path | None) -> Dataset:
+    """The dataset called ``name``, opened once a process.
+
+    Raises:
+        BadInput: no such dataset, or its files are not in order.
+    """
+    return registry.load("datasets", name)(path)
+
+
+@functools.lru_cache(maxsize=2)
+def training_volumes(dataset: Dataset, labelled: tuple[str, ...]) -> tuple[Volume, ...]:
+    """All training volumes in canonical order; only those of ``labelled`` cases carry their mask."""
+    return tuple(v for case in dataset.split.train for v in dataset.read(case, labels=case in labelled))
+
+
+def run_cell(
+    cell: Cell,
+    store: Store,
+    device: str,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> str:
+    """Run one cell unless it is done: "done", "failed" (a record holds the error), or "busy" (another process has it).
+
+    Raises:
+        Interrupted: ``stopping`` said so; the checkpoint is written.
+    """
+    folder = store.folder(cell)
+    with folder.lock() as mine:
+        if not mine:
+            return "busy"
+        if folder.done():
+            return "done"
+        folder.write("cell.json", cell.model_dump_json(indent=1))
+        try:
+            folder.finish(_run(cell, store, folder, device, tell, stopping))
+            return "done"
+        except Interrupted:
+            raise
+        except Exception as error:  # a failed cell is a record; the grid goes on
+            folder.write("record.json", json.dumps(_failure(cell, device, error), indent=1))
+            return "failed"
+
+
+def _run(
+    cell: Cell,
+    store: Store,
+    folder: CellFolder,
+    device_name: str,
+    tell: Callable[[Progress], None],
+    stopping: Callable[[], bool],
+) -> dict[str, bytes | str]:
+    """Train and evaluate a cell; returns its final files."""
+    environment.make_deterministic()
+    environment.reset_peak_memory(device_name)
+    device = torch.device(device_name)
+    dataset = open_dataset(cell.dataset, cell.data)
+    protocol = cell.protocol
+
+    bank = SliceBank(list(training_volumes(dataset, cell.labelled)), protocol.image_size, device)
+    registrations = functools.partial(Registrations.load, bank.volumes, store.registrations)
+    torch.manual_seed(cell.seed)
+    method_class = registry.load("methods", cell.method)
+    task = Task(len(dataset.classes), dataset.channels, protocol, bank, registrations)
+    method: Method = method_class(task, method_class.Hparams(**cell.hparams)).to(device)  # type: ignore[attr-defined]
+
+    validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)]
+    score = functools.partial(
+        validation_score, volumes=validation, classes=len(dataset.classes), protocol=protocol, device=device
+    )
+    fitted = fit(method, bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
+    last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
+    cases = _test(method, dataset, cell, fitted, device)
+    record = describe_cell(cell) | {
+        "outcome": "done",
+        "error": None,
+        "seconds": round(fitted.seconds, 2),
+        "parameters": count_parameters(method),
+        "peak_memory_mb": round(environment.peak_memory_mb(device_name), 1),
+        "reported": cases["network"].iloc[0],
+        "best_step": fitted.best_step,
+        "validation": fitted.best_score if fitted.best_state else None,
+        "train_cases": len(dataset.split.train),
+        "val_cases": len(dataset.split.val),
+        "spacing_unit": "mm" if dataset.spacing_known else "voxel",
+        "code_hash": environment.code_hash(),
+        "environment": environment.describe(device_name),
+    }
+    return {
+        "cell.json": cell.model_dump_json(indent=1),
+        "history.csv": history_csv(fitted),
+        "model.safetensors": save({key: value.contiguous() for key, value in last_state.items()}),
+        "cases.csv": cases.to_csv(index=False),
+        "record.json": json.dumps(record, indent=1),
+    }
+
+
+def _test(method: Method, dataset: Dataset, cell: Cell, fitted: Fitted, device: torch.device) -> pd.DataFrame:
+    """Training has ended: read the test sets, score the last and the best-by-validation weights. Leaves the best weights loaded."""
+    rows: list[dict[str, Any]] = []
+    tests = {name: [v for c in cases for v in dataset.read(c, labels=True)] for name, cases in dataset.split.tests.items()}
+    for selection in ("last", "val") if fitted.best_state else ("last",):
+        if selection == "val":
+            method.load_state_dict(fitted.best_state)
+        for test_set, volumes in tests.items():
+            columns = {"test_set": test_set, "selection": selection}
+            rows += evaluate(method, volumes, dataset.classes, cell.protocol, device, columns)
+    return pd.DataFrame(rows)[CASE_COLUMNS]
+
+
+def _failure(cell: Cell, device: str, error: Exception) -> dict[str, Any]:
+    """The record of a cell that failed: the same fields as a finished one as far as they are known, and the error."""
+    return describe_cell(cell) | {
+        "outcome": "failed",
+        "error": f"{type(error).__name__}: {error}",
+        "traceback": "".join(traceback.format_exception(error)),
+        "code_hash": environment.code_hash(),
+        "environment": environment.describe(device),
+    }

@@ -1,0 +1,194 @@
+"""Cells and grids: what a command asks for, and what makes two cells the same.
+
+Selection grammar: a comma list of ``name`` or ``name[param=value,...]``, e.g. ``cctr[rsl=false,reps=false],cps``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark import registry
+from benchmark.errors import BadInput
+from benchmark.protocol import Protocol
+
+if TYPE_CHECKING:
+    from datasets.dataset import Dataset
+
+
+def digest(value: Any) -> str:
+    """Short hash (12 hex digits) of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+class Cell(BaseModel):
+    """One (dataset, method + hparams, budget, draw, seed, protocol): what is run, stored, resumed and reported.
+
+    hparams holds every value, defaults included; ``variant`` is the text by which reports call it.
+    labelled: the case ids that the draw labels. data: where the data lies, which is no part of the identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: str
+    data_hash: str
+    method: str
+    variant: str
+    hparams: dict[str, Any]
+    labels: int
+    draw: int
+    seed: int
+    labelled: tuple[str, ...]
+    protocol: Protocol
+    data: Path | None = Field(default=None, exclude=True)
+    command: str = Field(default="", exclude=True)
+
+    @cached_property
+    def id(self) -> str:
+        """Short hash of everything that can change the result."""
+        return digest(self.model_dump(mode="json", exclude={"variant", "labels"}))
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.labels} labelled, draw {self.draw}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A method as named on the command line, with all its hparams resolved."""
+
+    method: str
+    variant: str
+    hparams: dict[str, Any]
+
+
+def parse_methods(text: str) -> list[Selection]:
+    """The methods that a comma list names.
+
+    Raises:
+        BadInput: bad grammar, an unknown method, an unknown hparam or a value that it refuses.
+    """
+    names = [_split_item(item) for item in _split_list(text)]
+    for name, _ in names:  # all names are checked before the first import of a method: a typo answers at once
+        registry.check_name("methods", name)
+    selections = [_resolve(name, given) for name, given in names]
+    if not selections:
+        raise BadInput("--methods names no method; expected a comma list such as cctr,cps")
+    return list({s.variant: s for s in selections}.values())
+
+
+def _split_list(text: str) -> list[str]:
+    """Split at commas outside brackets."""
+    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+
+
+def _split_item(item: str) -> tuple[str, dict[str, Any]]:
+    match = re.fullmatch(r"([A-Za-z0-9_\-]+)(?:\[(.*)\])?", item)
+    if not match:
+        raise BadInput(f"--methods: cannot read {item!r}; expected name or name[param=value,...]")
+    given = {}
+    for pair in filter(None, (match[2] or "").split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInput(f"--methods: cannot read {pair!r} in {item!r}; expected param=value")
+        given[key.strip()] = yaml.safe_load(value)
+    return match[1], given
+
+
+def _resolve(name: str, given: dict[str, Any]) -> Selection:
+    schema = registry.load("methods", name).Hparams  # type: ignore[attr-defined]
+    try:
+        hparams = schema(**given).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(schema.model_fields) or "none"
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(
+            f"--methods: {name}[{where}={first['input']}]: {first['msg'].lower()}; {name}'s parameters: {known}"
+        ) from None
+    defaults = schema().model_dump(mode="json")
+    changed = [f"{key}={json.dumps(value).strip(chr(34))}" for key, value in hparams.items() if value != defaults[key]]
+    return Selection(name, f"{name}[{','.join(changed)}]" if changed else name, hparams)
+
+
+def parse_labels(text: str, available: int) -> list[int]:
+    """Budgets from a comma list of case counts, or ``all``.
+
+    Raises:
+        BadInput: not a number, below 1, or more than the ``available`` training cases.
+    """
+    budgets = []
+    for item in _split_list(text):
+        if item != "all" and not re.fullmatch(r"[+-]?\d+", item):
+            raise BadInput(f"--labels: {item!r} is not a number of cases; expected e.g. 1,3,7 or all")
+        count = available if item == "all" else int(item)
+        if not 1 <= count <= available:
+            raise BadInput(f"--labels: {count} cases cannot be labelled; expected 1 to {available}, the number of training cases")
+        budgets.append(count)
+    if not budgets:
+        raise BadInput("--labels names no budget; expected a comma list such as 1,3,7, or all")
+    return list(dict.fromkeys(budgets))
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """A comma list of whole numbers from 0 up.
+
+    Raises:
+        BadInput: anything else, naming ``option``.
+    """
+    items = _split_list(text)
+    if not items or any(not item.isdecimal() for item in items):
+        raise BadInput(f"{option}: {text!r} is not a comma list of whole numbers such as 0,1,2")
+    return list(dict.fromkeys(int(item) for item in items))
+
+
+def expand(
+    dataset: Dataset,
+    selections: list[Selection],
+    budgets: list[int],
+    runs: list[tuple[int, int]],
+    protocol: Protocol,
+    command: str,
+) -> list[Cell]:
+    """All cells: each selection at each budget for each run (draw, seed), runs outermost, so that whole comparisons complete early."""
+    from datasets.draws import labelled_cases
+
+    data_hash, train = dataset.content_hash(), dataset.split.train
+    return [
+        Cell(
+            dataset=dataset.name,
+            data_hash=data_hash,
+            method=selection.method,
+            variant=selection.variant,
+            hparams=selection.hparams,
+            labels=budget,
+            draw=draw,
+            seed=seed,
+            labelled=labelled_cases(dataset.name, train, budget, draw),
+            protocol=protocol,
+            data=dataset.path,
+            command=command,
+        )
+        for draw, seed in runs
+        for budget in budgets
+        for selection in selections
+    ]
+
+
+def parse_runs(runs: int | None, draws: str | None, seeds: str | None) -> list[tuple[int, int]]:
+    """(draw, seed) pairs: run r is draw r with seed r; or all draws crossed with all seeds.
+
+    Raises:
+        BadInput: both ways at once, or not a list of whole numbers.
+    """
+    if draws is None and seeds is None:
+        return [(r, r) for r in range(runs or 1)]
+    if runs is not None:
+        raise BadInput("--runs pairs draws with seeds; expected either --runs, or --draws and --seeds, not both")
+    return [(d, s) for d in parse_numbers("--draws", draws or "0") for s in parse_numbers("--seeds", seeds or "0")]

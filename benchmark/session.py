@@ -1,0 +1,139 @@
+"""One command's grid from plan to records: what is done, what it will take, registrations first, cells, tracking, leaderboard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import registry
+from benchmark.display import GridDisplay, StageDisplay, duration
+from benchmark.experiment import open_dataset, training_volumes
+from benchmark.grid import Cell
+from benchmark.launchers.local import run_cells
+from benchmark.store import Records, Store
+from benchmark.tracking import Mirror
+from datasets.registration import Registrations
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Session:
+    """Runs a grid with ``jobs`` workers and mirrors its records to MLflow ("none": no tracking; None: sqlite beside the store)."""
+
+    def __init__(self, cells: list[Cell], store: Path, device: str, jobs: int, tracking: str | None, console: Console) -> None:
+        self.cells = cells
+        self.store = Store(store)
+        self.device = device
+        self.jobs = jobs
+        self.tracking = tracking
+        self.console = console
+        self.todo = [cell for cell in cells if not self.store.folder(cell).done()]
+
+    def run(self) -> int:
+        """Run what is not done; returns how many cells did not end well. Every finished cell is mirrored to MLflow at once.
+
+        Raises:
+            BadInput: the tracking server does not answer.
+            KeyboardInterrupt: after every running cell has written its checkpoint.
+        """
+        outcomes = Counter({"done": len(self.cells) - len(self.todo)})
+        if len(self.todo) < len(self.cells):
+            self.console.print(f"{outcomes['done']} of {len(self.cells)} cells are done already", highlight=False)
+        mirror = Mirror(self.store, self.tracking)
+        if self.todo:
+            mirror.connect()
+            self._register()
+            with GridDisplay(self.console, len(self.todo), self.jobs) as display:
+
+                def finished(cell: Cell, outcome: str) -> None:
+                    outcomes[outcome] += 1
+                    folder = self.store.folder(cell)
+                    display.finished(cell, outcome, summary(folder.record(), outcome))
+                    mirror.add(folder)
+
+                run_cells(self.todo, self.store.root, self.device, self.jobs, display.tell, finished)
+        return sum(count for outcome, count in outcomes.items() if outcome != "done")
+
+    def _register(self) -> None:
+        """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""
+        wanted = {}
+        for cell in self.todo:
+            kind = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_kind  # type: ignore[attr-defined]
+            if kind is not None:
+                wanted[kind, cell.labelled] = cell
+        for (kind, labelled), cell in wanted.items():
+            volumes = list(training_volumes(open_dataset(cell.dataset, cell.data), labelled))
+            with StageDisplay(self.console, f"registration ({kind}, {len(labelled)} labelled)") as stage:
+                Registrations.compute(volumes, kind, self.store.registrations, stage.tell, self.jobs)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """The leaderboard of this session's cells."""
+        from reports.leaderboard import leaderboard
+
+        return leaderboard(self.records())
+
+    def records(self) -> Records:
+        """Records of this session's cells alone."""
+        everything = self.store.collect()
+        mine = {cell.id for cell in self.cells}
+        return Records(
+            everything.cells[everything.cells["cell"].isin(mine)], everything.cases[everything.cases["cell"].isin(mine)]
+        )
+
+    def plan(self) -> Table:
+        """The cells, which are done, and an estimate of the time left from finished cells of the same method and protocol."""
+        table = Table(title=f"{len(self.cells)} cells, {len(self.cells) - len(self.todo)} done", title_justify="left")
+        for column in ("cell", "method", "labels", "draw", "seed", "protocol", "state", "estimate"):
+            table.add_column(column, justify="right" if column in ("labels", "draw", "seed", "estimate") else "left")
+        todo = {cell.id for cell in self.todo}
+        seconds = {cell.id: self._estimate(cell) for cell in self.todo}
+        for cell in self.cells:
+            state = "to do" if cell.id in todo else "done"
+            table.add_row(
+                cell.id,
+                cell.variant.replace("[", r"\["),
+                *map(str, (cell.labels, cell.draw, cell.seed, cell.protocol.name)),
+                state,
+                duration(seconds[cell.id]) if cell.id in todo else "",
+            )
+        left = sum(seconds.values()) / self.jobs
+        known = "estimated from finished cells" if left == left else "some methods have no finished cell to go by"
+        table.caption = f"time left with {self.jobs} jobs: {duration(left)} ({known})"
+        return table
+
+    @cached_property
+    def _finished(self) -> pd.DataFrame:
+        import pandas as pd
+
+        cells = self.store.collect().cells if self.store.root.is_dir() else pd.DataFrame()
+        return cells if cells.empty else cells[cells["outcome"] == "done"]
+
+    def _estimate(self, cell: Cell) -> float:
+        """Median seconds of finished cells of the same method and protocol in this store; NaN where there is none."""
+        cells = self._finished
+        if cells.empty:
+            return float("nan")
+        same = cells[(cells["method"] == cell.method) & (cells["protocol"] == cell.protocol.name)]
+        return median(same["seconds"]) if len(same) else float("nan")
+
+
+def summary(record: dict[str, Any] | None, outcome: str) -> str:
+    """One line on how a cell ended."""
+    match outcome:
+        case "done" if record:
+            return f"val DSC {record['validation'] or float('nan'):.3f}  {duration(record['seconds'])}"
+        case "failed" if record:
+            return record["error"].splitlines()[0]
+        case "busy":
+            return "another process is running it"
+        case "killed":
+            return "its worker process died; the same command continues from its checkpoint"
+        case _:
+            return "the same command continues from its checkpoint"

@@ -1,0 +1,168 @@
+"""Cell folders on disk: atomic, locked, checksummed. The records here are the truth; everything else can be rebuilt from them.
+
+    <store>/<dataset>/<method>/<cell id>/
+      cell.json  history.csv  checkpoint.pt (while running)  model.safetensors  cases.csv  record.json  .done
+
+A file becomes visible only when it is whole. ``.done`` holds the checksums of the others and is written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from benchmark.errors import BadInput
+from benchmark.grid import Cell, digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DONE = ".done"
+CASE_COLUMNS = ["test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write so that ``path`` is either the old file or the whole new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """A cell's folder, and what may be asked of it."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The exact state for resuming; gone once the cell is finished."""
+        return self.path / "checkpoint.pt"
+
+    def done(self) -> bool:
+        """Whether the cell is finished and every file is as it was written."""
+        try:
+            sums = json.loads((self.path / DONE).read_text())
+            return all(_checksum((self.path / name).read_bytes()) == value for name, value in sums.items())
+        except (OSError, ValueError, AttributeError):
+            return False
+
+    def record(self) -> dict[str, Any] | None:
+        """The cell's record, of success or failure; None where there is none (yet)."""
+        try:
+            return json.loads((self.path / "record.json").read_text())
+        except (OSError, ValueError):
+            return None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold the cell; yields False where another process holds it. The operating system lets go when the holder dies."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Write one of the cell's files atomically."""
+        write_atomically(self.path / name, content.encode() if isinstance(content, str) else content)
+
+    def finish(self, files: dict[str, bytes | str]) -> None:
+        """Write the final files, then ``.done`` with their checksums, then drop the checkpoint."""
+        for name, content in files.items():
+            self.write(name, content)
+        self.write(DONE, json.dumps({name: _checksum((self.path / name).read_bytes()) for name in files}, indent=1))
+        self.checkpoint.unlink(missing_ok=True)
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Store:
+    """A folder of cells."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, cell: Cell) -> CellFolder:
+        """Where the cell lives."""
+        return CellFolder(self.root / cell.dataset / cell.method / cell.id)
+
+    @property
+    def registrations(self) -> Path:
+        """Folder of cached registrations, shared by all cells."""
+        return self.root / "cache" / "registration"
+
+    def collect(self) -> Records:
+        """Tables of everything that finished or failed in this store.
+
+        Raises:
+            BadInput: the store is not there.
+        """
+        import pandas as pd
+
+        if not self.root.is_dir():
+            raise BadInput(f"--store: there is no folder {self.root}; expected a store that `run` has written")
+        cells, cases = [], []
+        for path in sorted(self.root.glob("*/*/*/record.json")):
+            folder = CellFolder(path.parent)
+            record = folder.record()
+            if record is None or (record["outcome"] == "done" and not folder.done()):
+                continue
+            cells.append({key: value for key, value in record.items() if key not in ("environment", "hparams", "labelled")})
+            if record["outcome"] == "done":
+                table = pd.read_csv(StringIO((path.parent / "cases.csv").read_text()), dtype={"case": str, "volume": str})
+                cases.append(table.assign(cell=record["cell"]))
+        return Records(
+            pd.DataFrame(cells, columns=None if cells else ["cell", "outcome"]),
+            pd.concat(cases, ignore_index=True) if cases else pd.DataFrame(columns=["cell", *CASE_COLUMNS]),
+        )
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a store holds: ``cells``, a row a cell; ``cases``, the long table of metrics (columns ``cell`` and CASE_COLUMNS)."""
+
+    cells: pd.DataFrame
+    cases: pd.DataFrame
+
+
+def describe_cell(cell: Cell) -> dict[str, Any]:
+    """The part of a record that is known before a cell runs."""
+    return {
+        "cell": cell.id,
+        "dataset": cell.dataset,
+        "method": cell.method,
+        "variant": cell.variant,
+        "labels": cell.labels,
+        "draw": cell.draw,
+        "seed": cell.seed,
+        "protocol": cell.protocol.name,
+        "steps": cell.protocol.steps,
+        "command": cell.command,
+        "hparams": cell.hparams,
+        "labelled": list(cell.labelled),
+        "data_hash": cell.data_hash,
+        "draw_hash": digest(cell.labelled),
+        "protocol_hash": digest(cell.protocol.model_dump(mode="json")),
+    }

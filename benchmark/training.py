@@ -1,0 +1,152 @@
+"""The one training loop: exact resume, selection on validation cases, history.
+
+Step t sees batch t and its own seeding of torch's generator, both functions of (seed, t). A checkpoint therefore needs the method,
+the optimiser and the step, and a resumed run equals an uninterrupted one to the bit.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmark.protocol import Protocol
+from benchmark.store import CellFolder
+from datasets.slices import SliceBank
+from methods.method import Method, Step
+
+CHECKPOINT_SECONDS = 20.0
+LOG_POINTS = 100
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the checkpoint holds everything so far."""
+
+
+class Diverged(Exception):
+    """The loss is not finite; the message names the step and the terms."""
+
+
+@dataclass
+class Progress:
+    """What training tells of itself: the step just done, and the latest loss and validation score (DSC, mean of all)."""
+
+    step: int
+    total: int
+    loss: float = math.nan
+    validation: float = math.nan
+
+
+@dataclass
+class Fitted:
+    """Outcome of training: the last weights (in the method), the best ones by validation, and the course of it."""
+
+    best_state: dict[str, Tensor]
+    best_step: int
+    best_score: float = -math.inf
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def fit(
+    method: Method,
+    bank: SliceBank,
+    protocol: Protocol,
+    seed: int,
+    folder: CellFolder,
+    validate: Callable[[Method], float] | None,
+    tell: Callable[[Progress], None],
+    stopping: Callable[[], bool],
+) -> Fitted:
+    """Train ``method`` in place for the protocol's steps, from the folder's checkpoint where there is one.
+
+    validate: mean validation score of the reported network; the best of ``protocol.validations`` looks gives the ``val`` weights.
+        None where the dataset has no validation cases: there are no ``val`` weights then.
+    tell: called after every logged step. stopping: asked after every step; True checkpoints and raises.
+
+    Raises:
+        Interrupted: ``stopping`` said so.
+        Diverged: a loss became NaN or infinite.
+    """
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(
+        parameters, lr=protocol.learning_rate, momentum=protocol.momentum, weight_decay=protocol.weight_decay
+    )
+    start, fitted = _resume(method, optimiser, folder)
+    log_every = max(1, protocol.steps // LOG_POINTS)
+    looks = {round(protocol.steps * (i + 1) / protocol.validations) for i in range(protocol.validations)} if validate else set()
+    progress = Progress(start, protocol.steps, validation=fitted.best_score if start else math.nan)
+    began, saved = time.perf_counter() - fitted.seconds, time.perf_counter()
+    for index in range(start, protocol.steps):
+        step = Step(index, protocol.steps)
+        terms = _update(method, optimiser, bank, protocol, seed, step)
+        done = index + 1
+        row: dict[str, Any] = {}
+        if done % log_every == 0 or done in looks:
+            row = {name: float(value) for name, value in terms.items()}
+            progress.loss = sum(row.values())
+            if not math.isfinite(progress.loss):
+                raise Diverged(f"the loss became {progress.loss} at step {done} of {protocol.steps}: {row}")
+        if validate and done in looks:
+            row["validation"] = progress.validation = validate(method)
+            if row["validation"] > fitted.best_score:
+                fitted.best_score, fitted.best_step = row["validation"], done
+                fitted.best_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
+        if row:
+            fitted.history.append({"step": done, "loss": progress.loss, **row})
+        fitted.seconds = time.perf_counter() - began
+        progress.step = done
+        tell(progress)
+        stop = done < protocol.steps and stopping()
+        if done in looks or done == protocol.steps or stop or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            _save(method, optimiser, done, fitted, folder)
+            saved = time.perf_counter()
+        if stop:
+            raise Interrupted(f"stopped after step {done} of {protocol.steps}; the same command continues from there")
+    return fitted
+
+
+def _update(
+    method: Method, optimiser: torch.optim.Optimizer, bank: SliceBank, protocol: Protocol, seed: int, step: Step
+) -> dict[str, Tensor]:
+    """One optimiser step; returns the terms, detached."""
+    method.train()
+    for group in optimiser.param_groups:
+        group["lr"] = protocol.learning_rate * (1 - step.fraction) ** protocol.power
+    batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled)
+    torch.manual_seed(seed * 1_000_003 + step.index)
+    terms = method.losses(batch, step)
+    optimiser.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()
+    optimiser.step()
+    method.after_step(step)
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def history_csv(fitted: Fitted) -> str:
+    """Losses and validation scores over steps, a row a logged step."""
+    return pd.DataFrame(fitted.history).to_csv(index=False)
+
+
+def _save(method: Method, optimiser: torch.optim.Optimizer, step: int, fitted: Fitted, folder: CellFolder) -> None:
+    buffer = io.BytesIO()
+    state = {"step": step, "method": method.state_dict(), "optimiser": optimiser.state_dict(), "fitted": vars(fitted)}
+    torch.save(state, buffer)
+    folder.write(folder.checkpoint.name, buffer.getvalue())
+
+
+def _resume(method: Method, optimiser: torch.optim.Optimizer, folder: CellFolder) -> tuple[int, Fitted]:
+    """Step to start from and what is known so far; loads method and optimiser."""
+    if not folder.checkpoint.exists():
+        return 0, Fitted(best_state={}, best_step=0)
+    state = torch.load(folder.checkpoint, weights_only=True, map_location="cpu")
+    method.load_state_dict(state["method"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["step"], Fitted(**state["fitted"])

@@ -1,0 +1,1 @@
+"""Datasets behind one interface (datasets.dataset), slices for training, and registration."""

@@ -1,0 +1,74 @@
+"""What a dataset is: cases with volumes, a split, classes and a content hash.
+
+Images are (C, D, H, W) float32 and labels (D, H, W) uint8. D is the slice axis. Spacing is (z, y, x) in mm.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One 3-D image of a case.
+
+    name: unique in the dataset, e.g. ``patient099_frame01``.
+    image: (C, D, H, W) float32, intensities in [0, 1].
+    label: (D, H, W) uint8 class numbers, or None where it is not given out (an unlabelled volume).
+    spacing: (z, y, x) in mm. Where the file has none it is the layout's convention and ``spacing_known`` is False.
+    """
+
+    name: str
+    case: str
+    image: np.ndarray
+    label: np.ndarray | None
+    spacing: tuple[float, float, float]
+    spacing_known: bool = True
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case ids by use. ``train`` is in canonical order: draw 0 labels its first cases. ``tests`` maps a test set's name to cases."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    tests: dict[str, tuple[str, ...]]
+
+
+class Dataset(ABC):
+    """A dataset on disk or made on the fly. Volumes are read on demand, a case at a time.
+
+    Subclasses set ``classes`` (class 0 is background) and ``channels``, and implement the three readers below.
+    ``train_groups`` may name a stratum (e.g. pathology) for each training case, used for random draws.
+    """
+
+    name: ClassVar[str]
+    classes: tuple[str, ...]
+    channels: int
+    spacing_known: bool
+    """Whether distances are in mm; False where the layout stores no spacing."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+
+    @property
+    @abstractmethod
+    def split(self) -> Split:
+        """The case ids of training, validation and test sets."""
+
+    @abstractmethod
+    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
+        """The case's volumes; with ``labels=False`` their label is None and the mask is not handed out.
+
+        Raises:
+            BadInput: a file is missing, unreadable or breaks a rule of the format.
+        """
+
+    @abstractmethod
+    def content_hash(self) -> str:
+        """Hash (hex) of all that ``read`` could return: the same data gives the same hash on every machine."""

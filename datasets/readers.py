@@ -1,0 +1,168 @@
+"""The one checked reading layer: files of a user's disk, read as if they were hostile.
+
+Sizes, types and links are judged from the header, before any voxel is read; values are judged before they are handed out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from benchmark.errors import BadInput
+
+MAX_VOXELS = 512 * 2**20
+"""Cap on the declared size of one array: a file that claims more is refused before memory is asked for."""
+
+MAX_LIST_BYTES = 16 * 2**20
+
+BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
+"""HDF5 numbers of gzip, shuffle, Fletcher-32, szip, n-bit, scale-offset and lzf; any other would load a plug-in."""
+
+
+def read_h5(path: Path, classes: int, labels: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """The datasets ``image`` and ``label`` of an h5 file.
+
+    classes: number of classes, background included; labels lie in 0..classes-1.
+    Returns the image as float32 and the label as uint8, of one shape; with ``labels=False`` no label is needed, and none read.
+
+    Raises:
+        BadInput: the file is missing, is no h5 file or is damaged; an array is missing, a link, stored outside the file, too
+            large, empty or of a wrong type; shapes differ; a value is NaN, infinite or no class.
+    """
+    check_file(path)
+    with _reading_h5(path), h5py.File(path, "r") as file:
+        image = _header(path, file, "image", "f")
+        if not labels:
+            return check_image(path, image[()]), None
+        label = _header(path, file, "label", "uif")
+        if image.shape != label.shape:
+            raise BadInput(f"{path}: image is {image.shape} and label {label.shape}; expected one shape; export the file again")
+        return check_image(path, image[()]), check_label(path, label[()], classes)
+
+
+def check_file(path: Path) -> None:
+    """Raises BadInput unless ``path`` is a file."""
+    if not os.path.isfile(path):  # unlike ``path.is_file()``, false where a folder above may not be entered
+        found = "is a folder" if os.path.isdir(path) else "cannot be found"
+        raise BadInput(f"{path} {found}; expected a file; complete the dataset or point --data to its top folder")
+
+
+def check_image(path: Path, image: np.ndarray) -> np.ndarray:
+    """``image`` as float32.
+
+    Raises:
+        BadInput: a value is NaN or infinite, or leaves the range of float32.
+    """
+    with np.errstate(over="ignore"):
+        image = image.astype(np.float32)
+    if bad := int(np.count_nonzero(~np.isfinite(image))):
+        raise BadInput(f"{path}: {bad} voxels of the image are NaN or infinite; expected finite intensities; repair the file")
+    return image
+
+
+def check_label(path: Path, label: np.ndarray, classes: int) -> np.ndarray:
+    """``label`` as uint8.
+
+    Raises:
+        BadInput: a value is not one of the integers 0..classes-1 (of whatever type they are stored as).
+    """
+    bad = ~((label >= 0) & (label < classes))  # NaN compares false, so it is bad too
+    if label.dtype.kind == "f":
+        bad |= label != np.floor(label)
+    if bad.any():
+        raise BadInput(
+            f"{path}: the label holds {label[bad][0]} in {int(bad.sum())} voxels; "
+            f"expected integers from 0 to {classes - 1}; check that the file belongs to this dataset"
+        )
+    return label.astype(np.uint8)
+
+
+def read_names(path: Path) -> list[str]:
+    """The lines of a list file, a name per line.
+
+    Raises:
+        BadInput: the list is missing, unreadable, no text or empty; a line is blank or there twice.
+    """
+    check_file(path)
+    try:
+        if path.stat().st_size > MAX_LIST_BYTES:
+            raise BadInput(f"{path} is larger than {MAX_LIST_BYTES} bytes; expected a list of names; check the file")
+        names = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 text ({error.reason}); expected a name per line; save it as text") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    if not names:
+        raise BadInput(f"{path} is empty; expected a name per line; restore the list")
+    first_line: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if not name.strip():
+            raise BadInput(f"{path}, line {number} is blank; expected a name per line; remove the line")
+        if name in first_line:
+            raise BadInput(f"{path}: {name} is on line {first_line[name]} and on line {number}; expected once; remove one")
+        first_line[name] = number
+    return names
+
+
+def hash_files(root: Path, paths: Iterable[Path]) -> str:
+    """BLAKE2b (hex, 128 bits) of files by their path below ``root`` and their bytes; neither order nor machine matters.
+
+    Raises:
+        BadInput: a file cannot be read.
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, hashlib.blake2b)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror}); check that it exists and its permissions") from error
+        total.update(f"{name}\0{content.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+@contextmanager
+def _reading_h5(path: Path) -> Iterator[None]:
+    """Turns what h5py raises on damaged files into BadInput."""
+    try:
+        yield
+    except PermissionError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        reason = str(error).strip("'\"") or type(error).__name__
+        raise BadInput(f"{path} is not an h5 file, truncated or damaged ({reason}); copy or download it again") from error
+
+
+def _header(path: Path, file: h5py.File, name: str, kinds: str) -> h5py.Dataset:
+    """The dataset ``name`` with its header checked and no voxel read; ``kinds`` are the NumPy kinds of type allowed."""
+
+    def refuse(found: str, expected: str) -> BadInput:
+        return BadInput(f"{path}: {name} {found}; expected {expected}; replace the file")
+
+    links = file.id.links  # unlike ``name in file``, looks at a link without following it
+    if not links.exists(name.encode()):
+        raise refuse(f"is missing (found {', '.join(sorted(file)[:8]) or 'nothing'})", "arrays called image and label")
+    if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+        raise refuse("is a link to another place", "an array stored in the file itself")
+    array = file[name]
+    if not isinstance(array, h5py.Dataset):
+        raise refuse("is a group", "an array")
+    if array.external or array.is_virtual:
+        raise refuse("is stored outside the file", "an array stored in the file itself")
+    creation = array.id.get_create_plist()
+    if filters := {creation.get_filter(i)[0] for i in range(creation.get_nfilters())} - BUILT_IN_FILTERS:
+        raise refuse(f"is compressed by HDF5 filter {min(filters)}", "gzip, lzf or no compression")
+    if array.dtype.kind not in kinds or array.dtype.itemsize > 8:
+        raise refuse(f"is of type {array.dtype}", "float" if kinds == "f" else "integers")
+    if not array.shape or not array.size:
+        raise refuse(f"is empty (shape {array.shape})", "at least one voxel")
+    if max(array.size, prod(array.chunks or ())) > MAX_VOXELS:
+        raise refuse(f"declares {array.size} voxels in chunks of {array.chunks}", f"at most {MAX_VOXELS}")
+    return array

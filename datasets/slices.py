@@ -1,0 +1,169 @@
+"""SliceBank: a training set's slices resident on one device, and batches cut from it as tensor programs.
+
+A batch is a pure function of (seed, step): no sampler state exists, so a resumed run sees what an uninterrupted one sees, and all
+methods see the same slices under the same augmentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datasets.dataset import Volume
+
+IGNORE = 255
+"""Label value of pixels that no loss may use: unlabelled, or outside a registered volume's field of view."""
+
+MAX_ROTATION_DEGREES = 20.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Augmented slices, labelled ones first, and where their pixels came from.
+
+    image: (L+U, C, P, P) float32.
+    label: (L, P, P) int64, of the labelled slices only.
+    slice: (L+U,) int64, row of each slice in the bank.
+    to_slice: (L+U, 2, 3) float32, maps augmented pixels (row, column, 1) to pixels (row, column) of the bank's slice.
+    """
+
+    image: Tensor
+    label: Tensor
+    slice: Tensor
+    to_slice: Tensor
+
+    @property
+    def labelled(self) -> int:
+        """L, the number of labelled slices."""
+        return self.label.shape[0]
+
+
+class SliceBank:
+    """All slices of the training volumes, resized to P x P pixels.
+
+    volumes: the volumes in order; those of unlabelled cases carry no mask.
+    image: (S, C, P, P) float32. label: (S, P, P) uint8, IGNORE in unlabelled volumes.
+    volume, plane: (S,) int64, index into ``volumes`` and slice number. first: (V,) a volume's first row; its slices follow in order.
+    """
+
+    def __init__(self, volumes: list[Volume], image_size: int, device: torch.device) -> None:
+        self.volumes = volumes
+        self.size = image_size
+        self.device = device
+        depths = torch.tensor([v.image.shape[1] for v in volumes])
+        self.first = (depths.cumsum(0) - depths).to(device)
+        self.volume = torch.repeat_interleave(torch.arange(len(volumes)), depths).to(device)
+        self.plane = torch.cat([torch.arange(int(d)) for d in depths]).to(device)
+        self.image = torch.cat([resize_image(v, image_size) for v in volumes]).to(device)
+        self.label = torch.cat([self._label(v) for v in volumes]).to(device)
+        has_label = torch.tensor([v.label is not None for v in volumes]).to(device)[self.volume]
+        self.labelled = has_label.nonzero().flatten()
+        unlabelled = (~has_label).nonzero().flatten()
+        # With all cases labelled the unlabelled stream shows the same images without their masks.
+        self.unlabelled = unlabelled if len(unlabelled) else self.labelled
+
+    def _label(self, volume: Volume) -> Tensor:
+        if volume.label is None:
+            return torch.full((volume.image.shape[1], self.size, self.size), IGNORE, dtype=torch.uint8)
+        return resize_label(torch.from_numpy(volume.label), self.size)
+
+    def batch(self, seed: int, step: int, labelled: int, unlabelled: int) -> Batch:
+        """The batch of ``step``: slices of each stream without replacement within an epoch, weakly augmented."""
+        rows = torch.cat(
+            [
+                _stream(len(self.labelled), seed, 0, step, labelled, self.labelled),
+                _stream(len(self.unlabelled), seed, 1, step, unlabelled, self.unlabelled),
+            ]
+        )
+        to_slice = weak_augmentation(labelled + unlabelled, self.size, _generator(seed, 2, step)).to(self.device)
+        grid = sampling_grid(to_slice, self.size)
+        image = F.grid_sample(self.image[rows], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        label = carry(self.label[rows[:labelled]], grid[:labelled])
+        return Batch(image, label, rows, to_slice)
+
+    def carry(self, stack: Tensor, batch: Batch) -> Tensor:
+        """Integer maps that lie on the bank's slices, (S, P, P), under the augmentation of ``batch``: (L+U, P, P) int64."""
+        return carry(stack[batch.slice], sampling_grid(batch.to_slice, self.size))
+
+
+def carry(maps: Tensor, grid: Tensor) -> Tensor:
+    """(N, P, P) integer maps sampled at ``grid`` with nearest neighbour, 0 outside: int64."""
+    moved = F.grid_sample(maps[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return moved[:, 0].long()
+
+
+def resize_image(volume: Volume, size: int) -> Tensor:
+    """A volume's slices as (D, C, size, size) float32, bilinear with anti-aliasing."""
+    image = torch.from_numpy(volume.image).float().transpose(0, 1)
+    return F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def resize_label(label: Tensor, size: int) -> Tensor:
+    """(D, H, W) class numbers as (D, size, size), nearest neighbour, pixel centres aligned."""
+    return F.interpolate(label[:, None].float(), (size, size), mode="nearest-exact")[:, 0].to(label.dtype)
+
+
+def weak_augmentation(n: int, size: int, generator: torch.Generator) -> Tensor:
+    """Maps of the field's weak augmentation (SSL4MIS): half of the time a random 90-degree rotation with a flip, else +-20 degrees.
+
+    Returns (n, 2, 3): augmented pixel (row, column, 1) to source pixel (row, column), about the centre of size x size pixels.
+    """
+    draw = torch.rand(4, n, generator=generator)
+    quarter = torch.floor(draw[0] * 4) * (torch.pi / 2)
+    free = (draw[1] * 2 - 1) * torch.deg2rad(torch.tensor(MAX_ROTATION_DEGREES))
+    turns = draw[2] < 0.5
+    angle = torch.where(turns, quarter, free)
+    flip_rows = torch.where(turns & (draw[3] < 0.5), -1.0, 1.0)
+    flip_columns = torch.where(turns & (draw[3] >= 0.5), -1.0, 1.0)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    linear = torch.stack(
+        [
+            torch.stack([cos * flip_rows, -sin * flip_columns], -1),
+            torch.stack([sin * flip_rows, cos * flip_columns], -1),
+        ],
+        -2,
+    )
+    centre = torch.full((2,), (size - 1) / 2)
+    return torch.cat([linear, (centre - linear @ centre)[..., None]], -1)
+
+
+def sampling_grid(to_slice: Tensor, size: int) -> Tensor:
+    """The grid for ``grid_sample`` (align_corners=False) of pixel maps (N, 2, 3): (N, size, size, 2), last axis (x, y)."""
+    pixels = pixel_grid(size, to_slice.device)
+    rows_columns = torch.einsum("nij,hwj->nhwi", to_slice, pixels)
+    return ((rows_columns * 2 + 1) / size - 1).flip(-1)
+
+
+@lru_cache(maxsize=8)
+def pixel_grid(size: int, device: torch.device) -> Tensor:
+    """Homogeneous pixel coordinates (row, column, 1): (size, size, 3) float32."""
+    axis = torch.arange(size, dtype=torch.float32, device=device)
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([rows, columns, torch.ones_like(rows)], -1)
+
+
+def _generator(*key: int) -> torch.Generator:
+    """A generator seeded by a tuple of integers (mixed so that neighbouring keys are unrelated)."""
+    state = 0x9E3779B97F4A7C15
+    for part in key:
+        state = ((state ^ part) * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
+        state ^= state >> 31
+    return torch.Generator().manual_seed(state)
+
+
+@lru_cache(maxsize=32)
+def _permutation(n: int, seed: int, stream: int, epoch: int) -> Tensor:
+    return torch.randperm(n, generator=_generator(seed, stream, epoch))
+
+
+def _stream(n: int, seed: int, stream: int, step: int, count: int, rows: Tensor) -> Tensor:
+    """``count`` of the stream's rows at ``step``: endless shuffled epochs read from position step * count."""
+    start, stop = step * count, (step + 1) * count
+    epochs = range(start // n, (stop - 1) // n + 1)
+    shuffled = torch.cat([_permutation(n, seed, stream, epoch) for epoch in epochs])
+    offset = epochs.start * n
+    return rows[shuffled[start - offset : stop - offset].to(rows.device)]

@@ -1,0 +1,1 @@
+"""Semi-supervised segmentation methods behind one interface (methods.method)."""

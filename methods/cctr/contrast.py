@@ -1,0 +1,148 @@
+"""Supervised pixel contrast in one feature space shared by all networks of a method.
+
+Liu et al., "Learning Semi-Supervised Medical Image Segmentation from Spatial Registration", WACV 2025 (eq. 5), and its parent MCSC
+(Liu et al., BMVC 2023). Marks as in the specification: known, ancestor, choice. Pixels are sampled first and only those are projected,
+so that memory is bounded by the sample and not by the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from datasets.slices import IGNORE, Batch
+from methods.method import Method, Step, tunable
+
+HIDDEN, EMBEDDING = 256, 128
+
+
+class ContrastHparams(Method.Hparams):
+    """Hyper-parameters of the contrastive term."""
+
+    contrast: float = tunable(0.002, low=1e-4, high=0.1, log=True, doc="weight of the contrastive term [ancestor]")
+    anchors: int = Field(1000, ge=2, description="at most this many anchors a class [known]")
+    negatives: int = Field(500, ge=1, description="negatives an anchor, balanced over the other classes [known]")
+    temperature: float = tunable(0.1, low=0.03, high=0.5, log=True, minimum=1e-3, doc="InfoNCE temperature [ancestor]")
+    confidence: float = tunable(
+        0.7, low=0.5, high=0.95, maximum=1, doc="unlabelled anchors need a pseudo-label with a top-1 probability above this [choice]"
+    )
+    contrast_start: float = tunable(
+        0.1, low=0, high=0.3, maximum=1, doc="unlabelled pixels join after this part of the steps [ancestor: 3,000 of 40,000]"
+    )
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The sampled pixels of one class. All fields have n rows: network, row of the batch, image row and column, embedding (n, E)."""
+
+    label: int
+    network: Tensor
+    item: Tensor
+    row: Tensor
+    column: Tensor
+    embedding: Tensor
+
+
+Registered = Callable[[Anchors], tuple[Tensor, Tensor]]
+"""For anchors: registered positives (n, E), and which of them exist (n,) bool."""
+
+
+class Projector(nn.Module):
+    """1x1 convolution to 256 (one per network, their features differ in width), ReLU, 1x1 to 128 shared by all, L2 norm [ancestor]."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.entry = nn.ModuleList(nn.Linear(width, HIDDEN) for width in widths)
+        self.shared = nn.Linear(HIDDEN, EMBEDDING)
+
+    def forward(self, features: Tensor, network: int) -> Tensor:
+        """(n, F) pixel features of a network to (n, 128) unit vectors."""
+        return F.normalize(self.shared(torch.relu(self.entry[network](features))), dim=1)
+
+
+def pixel_features(maps: Tensor, item: Tensor, row: Tensor, column: Tensor, size: int) -> Tensor:
+    """Features (n, F) of image pixels from maps (N, F, h, w) that cover size x size pixels at their own resolution."""
+    height, width = maps.shape[2:]
+    rows = (row * height).div(size, rounding_mode="floor")
+    columns = (column * width).div(size, rounding_mode="floor")
+    return maps[item, :, rows, columns]
+
+
+def anchor_classes(batch: Batch, pseudo: Tensor, confidence: Tensor, hp: ContrastHparams, step: Step) -> Tensor:
+    """Class of each pixel as an anchor, (L+U, P, P): truth on labelled slices, confident pseudo-labels on unlabelled ones.
+
+    pseudo, confidence: (U, P, P), class and top-1 probability from the network that teaches. IGNORE where a pixel is no candidate.
+    """
+    joined = step.fraction >= hp.contrast_start
+    chosen = pseudo.where((confidence > hp.confidence) & joined, IGNORE)
+    return torch.cat([batch.label, chosen])
+
+
+class PixelContrast(nn.Module):
+    """Pulls pixels of one class together and pushes classes apart; positives are class means, and registered ones where given."""
+
+    def __init__(self, widths: list[int], classes: int, hp: ContrastHparams) -> None:
+        super().__init__()
+        self.projector = Projector(widths)
+        self.classes = classes
+        self.hp = hp
+
+    def forward(self, features: list[Tensor], classes: list[Tensor], registered: Registered | None = None) -> Tensor:
+        """Mean InfoNCE over the classes present, from each network's feature maps (N, F, h, w) and anchor classes (N, P, P).
+
+        0 where fewer than two classes have at least two candidates.
+        """
+        groups = self._sample(features, torch.stack(classes))
+        if len(groups) < 2:
+            return sum(f.sum() for f in features) * 0.0
+        losses = []
+        for group in groups:
+            negatives = self._negatives([g.embedding for g in groups if g is not group])
+            loss = info_nce(group.embedding, class_mean_positives(group.embedding), negatives, self.hp.temperature)
+            if registered is not None:
+                positives, found = registered(group)
+                second = info_nce(group.embedding, positives, negatives, self.hp.temperature)
+                loss = torch.where(found, (loss + second) / 2, loss)
+            losses.append(loss.mean())
+        return torch.stack(losses).mean()
+
+    def _sample(self, features: list[Tensor], classes: Tensor) -> list[Anchors]:
+        """At most ``anchors`` random candidates of each class from the union of all networks' pixels (networks, N, P, P)."""
+        size = classes.shape[-1]
+        groups = []
+        for label in range(self.classes):
+            network, item, row, column = torch.nonzero(classes == label, as_tuple=True)
+            if len(network) < 2:
+                continue
+            picked = torch.randperm(len(network), device=network.device)[: self.hp.anchors]
+            picked = picked[network[picked].argsort(stable=True)]
+            network, item, row, column = (index[picked] for index in (network, item, row, column))
+            parts = []
+            for number, maps in enumerate(features):
+                of = network == number
+                parts.append(self.projector(pixel_features(maps, item[of], row[of], column[of], size), number))
+            groups.append(Anchors(label, network, item, row, column, torch.cat(parts)))
+        return groups
+
+    def _negatives(self, others: list[Tensor]) -> Tensor:
+        """``negatives`` embeddings, the same number from each other class, shared by the anchors of a class."""
+        each = -(-self.hp.negatives // len(others))
+        return torch.cat([e[torch.randint(len(e), (each,), device=e.device)] for e in others])[: self.hp.negatives]
+
+
+def class_mean_positives(embedding: Tensor) -> Tensor:
+    """Mean of the *other* anchors of the class, normalised again (CCT-R eq. 5, known). (n, E) to (n, E), n >= 2."""
+    total = embedding.sum(0, keepdim=True)
+    return F.normalize((total - embedding) / (len(embedding) - 1), dim=1)
+
+
+def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """-log exp(a.p/tau) / (exp(a.p/tau) + sum_o exp(a.n_o/tau)) for each anchor; unit vectors (n, E), (n, E), (O, E) to (n,)."""
+    positive = (anchors * positives).sum(1, keepdim=True)
+    logits = torch.cat([positive, anchors @ negatives.T], 1) / temperature
+    return torch.logsumexp(logits, 1) - logits[:, 0]

@@ -1,0 +1,70 @@
+"""CCT-R: cross-teaching of a U-Net and a Swin-UNet with pixel contrast, and registration between volumes (RSL and REPS).
+
+Liu, Henderson, Gu, Dai, Deligianni: "Learning Semi-Supervised Medical Image Segmentation from Spatial Registration", WACV 2025. A
+re-implementation from the published description; each hyper-parameter says whether it is known, from an ancestor, or our choice.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.registry import register
+from datasets.slices import Batch
+from methods.cctr.contrast import ContrastHparams, PixelContrast, anchor_classes
+from methods.cctr.reps import RegisteredPositives
+from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
+from methods.co_training import Views
+from methods.cross_teaching import CrossTeaching
+from methods.method import Step, Task
+
+
+@register("cctr")
+class CCTR(CrossTeaching):
+    """L = L_sup + w_cps(t) L_cps + w_cl L_cl + w_rs L_rs. Without its last two terms it is cross-teaching, to the bit."""
+
+    class Hparams(CrossTeaching.Hparams, ContrastHparams, RegistrationHparams):
+        contrastive: bool = Field(True, description="pixel contrast on or off; off, REPS has nothing to act on")
+        reps: bool = Field(True, description="registration-enhanced positive sampling on or off")
+        reps_k: int = Field(1, ge=1, le=8, description="labelled volumes, best registered first, that give a positive [choice]")
+
+        @property
+        def needs_unlabelled(self) -> bool:
+            return self.exchange > 0 or self.contrastive or self.rsl
+
+        @property
+        def registration_kind(self) -> str | None:
+            return self.registration if self.rsl or (self.contrastive and self.reps) else None
+
+    def build(self, task: Task) -> None:
+        super().build(task)
+        widths = [self.a.feature_width, self.b.feature_width]
+        if self.hp.contrastive:
+            self.contrast = PixelContrast(widths, task.classes, self.hp)
+            if self.hp.reps:
+                registrations = task.registrations(self.hp.registration)
+                self.reps = RegisteredPositives(task, registrations, len(widths), self.hp.reps_k)
+        if self.hp.rsl:
+            self.rsl = RegistrationSupervision(task, self.hp)
+
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        views = self.view(batch)
+        terms = self.base_terms(views, batch, step)
+        n = batch.labelled
+        if self.hp.contrastive:
+            terms["contrast"] = self.hp.contrast * self._contrast(views, batch, step)
+        if self.hp.rsl:
+            belief = (views.probabilities[0] + views.probabilities[1])[n:].argmax(1)
+            terms["rsl"] = self.rsl([logits[n:] for logits in views.logits], batch, belief, step)
+        return terms
+
+    def _contrast(self, views: Views, batch: Batch, step: Step) -> Tensor:
+        """Contrast over both networks' pixels; on unlabelled slices each takes the other's confident pseudo-label as class."""
+        told = [p[batch.labelled :].detach().max(1) for p in reversed(views.probabilities)]
+        classes = [anchor_classes(batch, pseudo, confidence, self.hp, step) for confidence, pseudo in told]
+        features = list(views.features)
+        if not self.hp.reps:
+            return self.contrast(features, classes)
+        loss = self.contrast(features, classes, lambda anchors: self.reps.positives(anchors, batch))
+        self.reps.remember([f.detach() for f in features], self.contrast, batch)
+        return loss

@@ -1,0 +1,78 @@
+"""What CPS and cross-teaching share: two networks, each learning from labels and from the other's pseudo-labels."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from datasets.slices import Batch
+from methods.losses import supervised_loss
+from methods.method import Method, Step, Task, tunable
+
+
+@dataclass(frozen=True)
+class Views:
+    """What both networks made of one batch, labelled slices first. Tuples hold (A, B).
+
+    features: last decoder maps (N, F, h, w). logits and probabilities: (N, K, P, P), N = L, or L + U where unlabelled ones are used.
+    """
+
+    features: tuple[Tensor, Tensor]
+    logits: tuple[Tensor, Tensor]
+    probabilities: tuple[Tensor, Tensor]
+
+
+class CoTraining(Method):
+    """Networks A (reported) and B; L = L_sup(A) + L_sup(B) + w(t) (exchange(A, Y_B) + exchange(B, Y_A)), Y = argmax, detached."""
+
+    class Hparams(Method.Hparams):
+        exchange: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the weight of the other's pseudo-labels")
+
+        @property
+        def needs_unlabelled(self) -> bool:
+            """Whether any term with a weight above 0 looks at unlabelled slices."""
+            return self.exchange > 0
+
+    def build(self, task: Task) -> None:
+        self.a = task.unet()
+        self.b = self.second(task)
+
+    @abstractmethod
+    def second(self, task: Task) -> nn.Module:
+        """Network B, freshly initialised; it has ``features`` and ``head`` like the networks of the task."""
+
+    @abstractmethod
+    def exchange(self, logits: Tensor, probabilities: Tensor, pseudo: Tensor) -> Tensor:
+        """Loss of one network's output on unlabelled slices against the other's pseudo-labels (U, P, P) int64."""
+
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        return self.base_terms(self.view(batch), batch, step)
+
+    def view(self, batch: Batch) -> Views:
+        """Run both networks once over the slices that are needed."""
+        image = batch.image if self.hp.needs_unlabelled else batch.image[: batch.labelled]
+        features = (self.a.features(image), self.b.features(image))
+        size = (image.shape[-2], image.shape[-1])
+        logits = (self.a.head(features[0], size), self.b.head(features[1], size))
+        return Views(features, logits, (torch.softmax(logits[0], 1), torch.softmax(logits[1], 1)))
+
+    def base_terms(self, views: Views, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """The supervised terms of both networks and the exchange of pseudo-labels."""
+        n = batch.labelled
+        terms = {
+            "supervised_a": supervised_loss(views.logits[0][:n], batch.label),
+            "supervised_b": supervised_loss(views.logits[1][:n], batch.label),
+        }
+        if self.hp.exchange:
+            pseudo_a, pseudo_b = (p[n:].argmax(1) for p in views.probabilities)
+            a = self.exchange(views.logits[0][n:], views.probabilities[0][n:], pseudo_b)
+            b = self.exchange(views.logits[1][n:], views.probabilities[1][n:], pseudo_a)
+            terms["exchange"] = self.hp.exchange * step.ramp * (a + b)
+        return terms
+
+    def predictions(self, image: Tensor) -> dict[str, Tensor]:
+        a, b = torch.softmax(self.a(image), 1), torch.softmax(self.b(image), 1)
+        return {"a": a, "b": b, "mean": (a + b) / 2}

@@ -1,0 +1,24 @@
+"""CPS: cross pseudo supervision; two U-Nets, differently initialised, each learn the other's argmax by cross-entropy.
+
+Chen et al., CVPR 2021. Defaults: the ACDC values of SSL4MIS (code/train_cross_pseudo_supervision_2D.py). Network A is reported.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from benchmark.registry import register
+from methods.co_training import CoTraining
+from methods.losses import cross_entropy
+from methods.method import Task
+
+
+@register("cps")
+class CPS(CoTraining):
+    """L = L_sup(A) + L_sup(B) + w(t) (CE(A, Y_B) + CE(B, Y_A)) on unlabelled slices, no threshold."""
+
+    def second(self, task: Task) -> nn.Module:
+        return task.unet()
+
+    def exchange(self, logits: Tensor, probabilities: Tensor, pseudo: Tensor) -> Tensor:
+        return cross_entropy(logits, pseudo)

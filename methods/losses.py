@@ -1,0 +1,37 @@
+"""Loss terms that several methods share. Pixels labelled IGNORE (255) take no part in any of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datasets.slices import IGNORE
+
+SMOOTHING = 1e-5
+
+
+def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
+    """Soft Dice loss with squared denominators, pooled over the batch, averaged over all classes, background included.
+
+    1 - mean_k (2 sum p_k y_k + s) / (sum p_k^2 + sum y_k^2 + s), s = 1e-5; V-Net (Milletari et al., 3DV 2016) as in SSL4MIS
+    (utils/losses.py). probabilities: (N, K, H, W); target: (N, H, W) int64.
+    """
+    classes = probabilities.shape[1]
+    valid = (target != IGNORE)[:, None]
+    truth = F.one_hot(target.where(valid[:, 0], 0), classes).movedim(-1, 1) * valid
+    p = probabilities * valid
+    overlap = (p * truth).sum((0, 2, 3))
+    total = (p * p).sum((0, 2, 3)) + truth.sum((0, 2, 3))
+    return 1 - ((2 * overlap + SMOOTHING) / (total + SMOOTHING)).mean()
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy over pixels that are not IGNORE; 0 where there are none. logits: (N, K, H, W); target: (N, H, W) int64."""
+    valid = (target != IGNORE).sum()
+    return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum") / valid.clamp(min=1)
+
+
+def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1/2 (CE + Dice), the field's supervised term."""
+    return (cross_entropy(logits, target) + dice_loss(torch.softmax(logits, 1), target)) / 2

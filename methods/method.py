@@ -1,0 +1,122 @@
+"""The interface that every method implements, and what the harness hands it.
+
+A method sees images, labelled masks and where its pixels came from; never an unlabelled mask, the test set or the file system.
+The harness owns the loop, the optimiser, the schedule, checkpoints, evaluation and logging.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from benchmark.protocol import Protocol
+from datasets.slices import Batch, SliceBank
+from methods.networks.swin_unet import SwinUNet
+from methods.networks.unet import UNet
+
+if TYPE_CHECKING:
+    from datasets.registration import Registrations
+
+
+def tunable(
+    default: float, *, low: float, high: float, doc: str, log: bool = False, minimum: float = 0.0, maximum: float = math.inf
+) -> Any:
+    """A numeric hyper-parameter: published value as default, search space ``low``..``high``, refused outside minimum..maximum."""
+    search = {"low": low, "high": high, "log": log}
+    return Field(default, ge=minimum, le=maximum, description=doc, json_schema_extra={"search": search})
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training stands: ``index`` counts from 0, ``total`` is the protocol's number of steps."""
+
+    index: int
+    total: int
+
+    @property
+    def fraction(self) -> float:
+        """Part of training that is done, 0 at the first step."""
+        return self.index / self.total
+
+    @property
+    def ramp(self) -> float:
+        """Gaussian ramp-up exp(-5 (1 - t/T)^2) of Laine & Aila (ICLR 2017), 1 at the end of training."""
+        return math.exp(-5 * (1 - self.fraction) ** 2)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is built for: the number of classes and channels, the slices, the networks of the protocol, registrations."""
+
+    classes: int
+    channels: int
+    protocol: Protocol
+    bank: SliceBank
+    registrations: Callable[[str], Registrations]
+    """Registrations of the labelled volumes to all training volumes, by kind of transform ("deformable", "affine", "identity")."""
+
+    def unet(self) -> UNet:
+        """A freshly initialised 2-D U-Net of the protocol's size."""
+        p = self.protocol
+        return UNet(self.channels, self.classes, p.unet_widths, p.unet_dropout)
+
+    def swin_unet(self) -> SwinUNet:
+        """A freshly initialised 2-D Swin-UNet of the protocol's size."""
+        s = self.protocol.swin
+        return SwinUNet(self.channels, self.classes, s.embed, s.depths, s.heads, s.window, s.patch)
+
+
+class Method(nn.Module, ABC):
+    """A semi-supervised learner. All of its state lives in its ``state_dict``, so that a checkpoint is exact.
+
+    Subclasses define ``Hparams`` (published values as defaults), ``build``, ``losses`` and ``predictions``.
+    """
+
+    name: ClassVar[str]
+
+    class Hparams(BaseModel):
+        """Typed, documented hyper-parameters; unknown names and values out of range are refused."""
+
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        @property
+        def registration_kind(self) -> str | None:
+            """The kind of transform that these hparams need between training volumes, or None."""
+            return None
+
+    def __init__(self, task: Task, hparams: Hparams) -> None:
+        super().__init__()
+        self.task = task
+        self.hp: Any = hparams
+        self.build(task)
+
+    @abstractmethod
+    def build(self, task: Task) -> None:
+        """Create networks and buffers as attributes, from torch's global generator; the reported network first."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """Named, weighted terms (scalars); the harness adds, logs and differentiates them.
+
+        The reported network runs first, on the labelled slices alone when no term needs the unlabelled ones: a method whose extra
+        weights are 0 is then ``supervised``, to the bit.
+        """
+
+    def after_step(self, step: Step) -> None:  # noqa: B027 - optional hook
+        """Called after the optimiser's step ``step``, e.g. for a moving average."""
+
+    @abstractmethod
+    def predictions(self, image: Tensor) -> dict[str, Tensor]:
+        """Class probabilities (N, K, P, P) of each network for images (N, C, P, P); the first entry is the reported one."""
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,25 @@
+"""Supervised: labelled slices only; the lower bound at a budget, the upper bound with all labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark.registry import register
+from datasets.slices import Batch
+from methods.losses import supervised_loss
+from methods.method import Method, Step, Task
+
+
+@register("supervised")
+class Supervised(Method):
+    """One U-Net, L = 1/2 (CE + Dice). It gets the same steps, batches and augmentation as every other method."""
+
+    def build(self, task: Task) -> None:
+        self.network = task.unet()
+
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        return {"supervised": supervised_loss(self.network(batch.image[: batch.labelled]), batch.label)}
+
+    def predictions(self, image: Tensor) -> dict[str, Tensor]:
+        return {"network": torch.softmax(self.network(image), 1)}

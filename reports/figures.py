@@ -1,0 +1,92 @@
+"""Figures of a leaderboard. The same table gives the same bytes."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only: works without a display
+
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from reports.leaderboard import SECTION
+
+STYLE = {"svg.hashsalt": "leaderboard", "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}
+MARKERS = "osD^vPX<>p"
+SIDE_BY_SIDE = 3  # facets in a row
+LEGEND_WIDTH = 24  # characters; a longer name is folded
+SPREAD = 0.4  # of the distance between two budgets, shared by the variants so that their intervals do not cover each other
+
+
+def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
+    """DSC against labelled cases: a line per variant with its 95 % intervals, a facet per dataset, protocol and test set.
+
+    Budgets stand at equal distances. The legend says at which budgets every run of a variant failed.
+
+    Args:
+        table: what ``leaderboard`` returns, with the reported network alone.
+        stem: where to write, without suffix.
+
+    Returns:
+        The files written, PNG and SVG.
+    """
+    facets = list(table.groupby(SECTION, sort=False))
+    variants = list(table.groupby("variant")["dsc"].mean().sort_values(ascending=False, na_position="last").index)
+    columns = min(SIDE_BY_SIDE, len(facets))
+    rows = -(-len(facets) // columns)
+    with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
+        size = (2.4 + 4.0 * columns, 0.3 + 3.3 * rows)
+        figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
+        for axes in grid.flat[len(facets) :]:
+            axes.remove()
+        for axes, ((dataset, protocol, test_set), part) in zip(grid.flat, facets, strict=False):
+            _draw_facet(axes, part, variants)
+            axes.set_title(f"{dataset}: {test_set}, protocol {protocol}", loc="left", fontsize="medium")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("DSC (%) with 95 % interval")
+        handles = [Line2D([], [], label=_name(table, variant), **_look(i)) for i, variant in enumerate(variants)]
+        figure.legend(handles=handles, loc="outside right upper", frameon=False)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
+        for path, metadata in zip(paths, [{"Software": None}, {"Date": None, "Creator": None}], strict=True):
+            figure.savefig(path, metadata=metadata)
+        plt.close(figure)
+    return paths
+
+
+def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:
+    """Lines and intervals of one dataset, protocol and test set."""
+    budgets = sorted(part["labels"].unique())
+    for number, variant in enumerate(variants):
+        line = part[(part["variant"] == variant) & part["dsc"].notna()].sort_values("labels")
+        shift = SPREAD * ((number + 0.5) / len(variants) - 0.5)
+        positions = [budgets.index(labels) + shift for labels in line["labels"]]
+        look = _look(number)
+        axes.plot(positions, 100 * line["dsc"], markersize=5, **look)
+        axes.vlines(positions, 100 * line["dsc_low"], 100 * line["dsc_high"], color=look["color"], linewidth=1.5)
+    everything = part["train_cases"].max()
+    axes.set_xticks(range(len(budgets)), [f"{labels} (all)" if labels == everything else f"{labels}" for labels in budgets])
+    axes.set_xlim(-0.5, len(budgets) - 0.5)
+    axes.grid(axis="x", visible=False)
+    axes.set_xlabel("labelled cases")
+
+
+def _look(number: int) -> dict[str, Any]:
+    """Colour (safe for the colour-blind), marker and dash of a variant; the first thirty differ."""
+    palette = sns.color_palette("colorblind")
+    dash = ("-", "--", ":")[number // len(palette) % 3]
+    return {"color": palette[number % len(palette)], "marker": MARKERS[number % len(MARKERS)], "linestyle": dash}
+
+
+def _name(table: pd.DataFrame, variant: str) -> str:
+    """The variant's text in the legend."""
+    failed = table.loc[(table["variant"] == variant) & (table["runs_done"] == 0), "labels"].unique()
+    note = f" (failed at {', '.join(map(str, failed))})" if len(failed) else ""
+    return textwrap.fill(variant.replace(",", ", ") + note, LEGEND_WIDTH)

@@ -1,0 +1,270 @@
+"""The leaderboard: one row per method and budget, computed from records alone, and its text forms."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.errors import BadInput
+from reports.statistics import case_scores, mean_and_interval
+
+if TYPE_CHECKING:
+    from benchmark.store import Records
+
+COMPARABLE = ["dataset", "protocol"]
+SECTION = [*COMPARABLE, "test_set"]
+METHOD = [*COMPARABLE, "labels", "variant"]
+ROW = [*SECTION, "labels", "variant", "network"]
+METRICS = ["dsc", "hd95", "assd", "nsd"]
+COST = ["seconds", "parameters", "peak_memory_mb"]
+TABLE = [
+    *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
+    *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
+    *["runs_done", "runs_failed", *COST, "error"],
+]
+
+
+def leaderboard(records: Records, selection: str = "last", every_network: bool = False) -> pd.DataFrame:
+    """One row per dataset, protocol, test set, budget and method variant, best DSC first within a budget.
+
+    dsc, hd95, assd and nsd are means over classes, then the volumes of a case, then cases and runs. dsc and nsd are fractions,
+    hd95 and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval. Of all ``structures`` (a class in a
+    volume in a run) ``missed`` were in only one of prediction and truth, and ``undefined`` in neither: they have no distance.
+    seconds, parameters and peak_memory_mb are means per run. ``val_labels`` counts the validation cases whose labels the
+    selection used. A method whose every run failed has a row without scores.
+
+    Args:
+        records: the tables of a store, finished or not.
+        selection: "last" weights, or "val": the best on the validation cases.
+        every_network: a row for each network of a method, instead of the reported one alone.
+
+    Raises:
+        BadInput: there are no records, or some do not belong into one column (other data, protocol or draw; a run twice).
+    """
+    check_comparable(records.cells)
+    done = records.cells[records.cells["outcome"] == "done"]
+    known = done.reindex(columns=["cell", *METHOD, "reported"])
+    cases = records.cases[records.cases["selection"] == selection].merge(known, on="cell")
+    if not every_network:
+        cases = cases[cases["network"] == cases["reported"]]
+    table = (
+        _runs(records.cells)
+        .merge(cases[SECTION].drop_duplicates(), on=COMPARABLE, how="left")
+        .merge(_scores(cases, known), on=[*SECTION, "labels", "variant"], how="left")
+        .fillna({"test_set": "-", "network": "-"})
+    )
+    table["selection"] = selection
+    table["val_labels"] = table["val_cases"].fillna(0).astype(int) if selection == "val" else 0
+    table = table.sort_values([*SECTION, "labels", "dsc", "variant", "network"], ascending=[True] * 4 + [False] + [True] * 2)
+    return table[TABLE].reset_index(drop=True)
+
+
+def check_comparable(cells: pd.DataFrame) -> None:
+    """Refuse records that must not be averaged or compared.
+
+    Raises:
+        BadInput: naming what differs and the hashes.
+    """
+    if cells.empty:
+        raise BadInput("the store holds no finished or failed cell, so there is nothing to report; expected records of `run`")
+    for what, hashes, same in [
+        ("data", "data_hash", ["dataset"]),
+        ("rules", "protocol_hash", ["protocol"]),
+        ("labelled cases", "draw_hash", ["dataset", "labels", "draw"]),
+    ]:
+        for where, found in cells.groupby(same)[hashes].unique().items():
+            if len(found) > 1:
+                place = ", ".join(f"{name} {value}" for name, value in zip(same, np.atleast_1d(where), strict=True))
+                raise BadInput(
+                    f"records of {place} were made with different {what} ({hashes} {', '.join(sorted(found))}) and cannot be"
+                    " compared; keep them in separate stores, or delete the outdated cell folders"
+                )
+    run = [*METHOD, "draw", "seed"]
+    for where, found in cells.groupby(run)["cell"]:
+        if len(found) > 1:
+            place = ", ".join(f"{name} {value}" for name, value in zip(run, where, strict=True))
+            raise BadInput(f"cells {', '.join(sorted(found))} are records of one run ({place}); delete the outdated ones")
+
+
+def _runs(cells: pd.DataFrame) -> pd.DataFrame:
+    """Per METHOD: how many runs are done and failed, why, and what they cost."""
+    cells = cells.reindex(columns=[*METHOD, "outcome", "error", *COST, "train_cases", "val_cases", "spacing_unit"])
+    cells = cells.assign(runs_done=cells["outcome"] == "done", runs_failed=cells["outcome"] != "done")
+    return (
+        cells.groupby(METHOD)
+        .agg(
+            {"runs_done": "sum", "runs_failed": "sum"}
+            | dict.fromkeys(COST, "mean")
+            | dict.fromkeys(["train_cases", "val_cases", "spacing_unit"], "first")
+            | {"error": lambda errors: "; ".join(sorted(set(errors.dropna())))}
+        )
+        .reset_index()
+    )
+
+
+def _scores(cases: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Per ROW: mean scores, the interval of DSC, and counts. ``known`` names each cell's METHOD."""
+    scores = case_scores(cases).merge(known, on="cell")
+    means = scores.pivot_table(index=ROW, columns="metric", values="value").reindex(columns=METRICS)
+    intervals = {
+        row: mean_and_interval(part.pivot(index="cell", columns="case", values="value").to_numpy())[1:]
+        for row, part in scores[scores["metric"] == "dsc"].groupby(ROW)
+    }
+    missed = cases[cases["metric"] == "missed"].groupby(ROW)["value"]
+    distances = cases[cases["metric"] == "hd95"].groupby(ROW)["value"]
+    return means.assign(
+        dsc_low={row: low for row, (low, _) in intervals.items()},
+        dsc_high={row: high for row, (_, high) in intervals.items()},
+        cases=cases.groupby(ROW)["case"].nunique(),
+        missed=missed.sum(),
+        undefined=distances.size() - distances.count(),
+        structures=missed.size(),
+    ).reset_index()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the printed tables. ``text`` gets a row of the leaderboard; ``{unit}`` in the header is mm or voxel."""
+
+    header: str
+    text: Callable[[Any], str]
+    in_terminal: bool = True
+    is_name: bool = False
+
+
+def _number(value: float, digits: int = 0, unit: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}{unit}"
+
+
+def _interval(row: Any) -> str:
+    return "-" if math.isnan(row.dsc_low) else f"[{100 * row.dsc_low:.1f}, {100 * row.dsc_high:.1f}]"
+
+
+def _missed(row: Any) -> str:
+    return "-" if math.isnan(row.missed) else f"{row.missed:.0f}/{row.structures:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 7200:
+        return _number(seconds / 3600, 1, " h")
+    return _number(seconds / 60, 0, " min") if seconds >= 120 else _number(seconds, 0, " s")
+
+
+COLUMNS = [
+    Column("Labels", lambda row: f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels)),
+    Column("Method", lambda row: row.variant, is_name=True),
+    Column("Network", lambda row: row.network, is_name=True, in_terminal=False),
+    Column("DSC %", lambda row: _number(100 * row.dsc, 1) if row.runs_done else "failed"),
+    Column("95 % CI", _interval),
+    Column("HD95 {unit}", lambda row: _number(row.hd95, 1)),
+    Column("ASSD {unit}", lambda row: _number(row.assd, 2), in_terminal=False),
+    Column("NSD %", lambda row: _number(100 * row.nsd, 1)),
+    Column("Missed", _missed),
+    Column("Undefined", lambda row: _number(row.undefined), in_terminal=False),
+    Column("Runs", lambda row: f"{row.runs_done}/{row.runs_done + row.runs_failed}"),
+    Column("Time", lambda row: _duration(row.seconds)),
+    Column("Parameters", lambda row: _number(row.parameters / 1e6, 2, " M"), in_terminal=False),
+    Column("Memory", lambda row: _number(row.peak_memory_mb, 0, " MB"), in_terminal=False),
+]
+NOTES = (
+    "DSC: mean over classes, volumes of a case, cases and runs; CI: bootstrap interval over runs and cases, or over cases alone"
+    " where there is one run. Missed: structures in only one of prediction and truth, of all structures; they score DSC 0 and"
+    " the volume's diagonal as distance. Undefined: structures in neither, left out of distances. Runs: done, of all."
+    " Time, parameters and memory are those of one run."
+)
+
+
+def _sections(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
+    """A title and the rows of each dataset, protocol and test set."""
+    for (dataset, protocol, test_set), part in table.groupby(SECTION, sort=False):
+        counts = sorted({int(count) for count in part["cases"].dropna()})
+        size = f"{' or '.join(map(str, counts))} cases" if counts else "no scores"
+        yield (
+            f"{dataset}: {test_set} ({size}), protocol {protocol}, {part['selection'].iloc[0]} weights",
+            list(part.itertuples()),
+        )
+
+
+def _header(column: Column, rows: list[Any]) -> str:
+    return column.header.format(unit=next((row.spacing_unit for row in rows if isinstance(row.spacing_unit, str)), "")).strip()
+
+
+def _failures(rows: list[Any]) -> list[str]:
+    """A line for each method that failed, with its errors; the whole error is in the cell's record."""
+    return [
+        f"{row.runs_failed} failed: {row.variant}, {row.labels} labelled: {textwrap.shorten(row.error, 200)}"
+        for row in rows
+        if row.runs_failed
+    ]
+
+
+def to_terminal(table: pd.DataFrame) -> Group:
+    """The leaderboard's main columns, for rich to print: a table per dataset, protocol and test set."""
+    shown = [column for column in COLUMNS if column.in_terminal]
+    parts: list[Table | Text] = []
+    for title, rows in _sections(table):
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        for column in shown:
+            grid.add_column(
+                Text(_header(column, rows)),
+                justify="left" if column.is_name else "right",
+                no_wrap=not column.is_name,
+                overflow="fold",
+            )
+        for row, following in zip(rows, [*rows[1:], None], strict=True):
+            cells = [Text(column.text(row)) for column in shown]  # as Text: the brackets of cctr[rsl=false] are no markup
+            ends_budget = following is not None and following.labels != row.labels
+            grid.add_row(*cells, end_section=ends_budget, style=None if row.runs_done else "red")
+        parts += [Text(title, style="bold"), grid, *(Text(line, style="red") for line in _failures(rows)), Text()]
+    return Group(*parts)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """The leaderboard as Markdown: a table per dataset, protocol and test set, and what its columns mean."""
+    lines = ["# Leaderboard", ""]
+    for title, rows in _sections(table):
+        lines += [f"## {title}", ""]
+        lines.append("| " + " | ".join(_header(column, rows) for column in COLUMNS) + " |")
+        lines.append("|" + "|".join(":---" if column.is_name else "---:" for column in COLUMNS) + "|")
+        lines += ["| " + " | ".join(column.text(row).replace("|", r"\|") for column in COLUMNS) + " |" for row in rows]
+        lines += ["", *(f"- {line}" for line in _failures(rows))]
+        if lines[-1]:
+            lines.append("")
+    return "\n".join([*lines, NOTES, ""])
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The leaderboard with every column, unrounded, as CSV."""
+    return table.to_csv(index=False)
+
+
+def write_report(records: Records, out: Path) -> list[Path]:
+    """Write leaderboard.csv, leaderboard.md and, where anything finished, figures/label_efficiency.png and .svg.
+
+    Returns:
+        The files written.
+
+    Raises:
+        BadInput: as ``leaderboard``.
+    """
+    from reports.figures import label_efficiency  # matplotlib is slow to import, and `run` shows the table without it
+
+    table = leaderboard(records)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / "leaderboard.csv", out / "leaderboard.md"]
+    for path, text in zip(paths, [to_csv(table), to_markdown(table)], strict=True):
+        path.write_text(text, encoding="utf-8")
+    if table["dsc"].notna().any():
+        paths += label_efficiency(table, out / "figures" / "label_efficiency")
+    return paths

@@ -1,0 +1,181 @@
+"""The command line driven end to end, in processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "benchmark", *map(str, arguments)]
+
+
+def bench(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+    return subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=environment, check=False
+    )
+
+
+def small_run(store: Path, *more: object) -> list[object]:
+    return ["run", "--protocol", "smoke", "--store", store, "--tracking", "none", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A store with every method at one label, and what the command printed."""
+    store = tmp_path_factory.mktemp("store")
+    methods = "supervised,mean_teacher,cps,cross_teaching,contrastive,cctr"
+    return store, bench(*small_run(store, "--methods", methods, "--labels", "1"))
+
+
+def test_every_method_runs_and_the_leaderboard_names_it(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    _, result = finished
+    assert result.returncode == 0, result.stderr
+    for name in ("supervised", "mean_teacher", "cps", "cross_teaching", "contrastive", "cctr"):
+        assert name in result.stdout
+    assert "registration" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_finished_cell_is_never_run_again(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    store, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json")}
+    again = bench(*small_run(store, "--methods", "cctr,cps", "--labels", "1"))
+    assert again.returncode == 0 and "2 of 2 cells are done" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("record.json")} == before
+
+
+def test_dry_run_shows_what_is_done_and_what_is_left(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    store, _ = finished
+    result = bench(*small_run(store, "--methods", "cps", "--labels", "1,2", "--dry-run"))
+    assert result.returncode == 0
+    lines = [line for line in result.stdout.splitlines() if "cps" in line]
+    assert len(lines) == 2 and "done" in lines[0] and "to do" in lines[1]
+    assert "time left" in result.stdout and not list(store.rglob("*/cps/*/checkpoint.pt"))
+
+
+def test_report_writes_tables_and_figures_from_records_alone(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    store, _ = finished
+    result = bench("report", "--store", store, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert set(table["variant"]) >= {"supervised", "cctr"}
+    assert "cctr" in (tmp_path / "leaderboard.md").read_text()
+    assert (tmp_path / "figures" / "label_efficiency.png").stat().st_size > 5000
+
+
+def test_the_record_says_what_ran_it(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    store, _ = finished
+    record = json.loads(next(store.glob("phantom/cctr/*/record.json")).read_text())
+    assert record["labels"] == 1 and len(record["labelled"]) == 1 and record["parameters"] > 1000
+    assert record["environment"]["torch"] and record["data_hash"] and record["command"].startswith("python -m benchmark run")
+    history = pd.read_csv(next(store.glob("phantom/cctr/*/history.csv")))
+    assert {"supervised_a", "supervised_b", "exchange", "contrast", "rsl", "validation"} <= set(history.columns)
+    assert (history[["supervised_a", "contrast", "rsl"]] > 0).all().all()
+
+
+def test_killed_in_the_middle_a_cell_continues_to_the_same_bits(tmp_path: Path) -> None:
+    """kill -9 of the whole process group after the first checkpoint; the repeated command equals an undisturbed run."""
+    options = ["--methods", "cctr", "--labels", "2", "--seeds", "3"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert bench(*small_run(whole, *options)).returncode == 0
+    process = subprocess.Popen(
+        command(*small_run(broken, *options)), cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while not list(broken.rglob("checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(broken.rglob("checkpoint.pt")) and not list(broken.rglob(".done"))
+    resumed = bench(*small_run(broken, *options))
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("model.safetensors", "cases.csv", "history.csv"):
+        assert next(whole.rglob(name)).read_bytes() == next(broken.rglob(name)).read_bytes(), name
+
+
+def test_a_failing_cell_is_a_record_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    result = bench(*small_run(tmp_path, "--methods", "cps[exchange=1e30],supervised", "--labels", "1"))
+    assert result.returncode == 1
+    assert "failed" in result.stderr and "Traceback" not in result.stderr
+    outcomes = {json.loads(p.read_text())["method"]: json.loads(p.read_text()) for p in tmp_path.rglob("record.json")}
+    assert outcomes["supervised"]["outcome"] == "done"
+    assert outcomes["cps"]["outcome"] == "failed" and "step" in outcomes["cps"]["error"]
+
+
+def corrupt_acdc(folder: Path) -> Path:
+    (folder / "data" / "slices").mkdir(parents=True)
+    names = {"train_slices.list": ["patient001_frame01_slice_1"], "val.list": ["patient002_frame01"], "test.list": ["patient003_frame01"]}
+    for name, lines in names.items():
+        (folder / name).write_text("\n".join(lines) + "\n")
+    (folder / "data" / "slices" / "patient001_frame01_slice_1.h5").write_bytes(b"this is no HDF5 file")
+    for number in (2, 3):
+        with h5py.File(folder / "data" / f"patient00{number}_frame01.h5", "w") as file:
+            file["image"] = np.zeros((2, 32, 32), np.float32)
+            file["label"] = np.zeros((2, 32, 32), np.uint8)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--methods", "ccrt"], ["'ccrt'", "did you mean 'cctr'"]),
+        (["--dataset", "acdc", "--data", "no/such/folder"], ["no/such/folder"]),
+        (["--dataset", "acdc", "--data", "CORRUPT"], ["patient001_frame01_slice_1.h5"]),
+        (["--labels", "0"], ["--labels", "0"]),
+        (["--labels", "999"], ["--labels", "999"]),
+        (["--protocol", "fast"], ["'fast'", "quick"]),
+        (["--dataset", "adcd"], ["'adcd'", "acdc"]),
+        (["--device", "cuda:7"], ["--device", "cuda:7"]),
+        (["--tracking", "nonsense://x"], ["--tracking", "nonsense://x"]),
+    ],
+)
+def test_bad_input_is_one_clear_sentence_and_exit_code_2(options: list[str], words: list[str], tmp_path: Path) -> None:
+    if "CORRUPT" in options:
+        options = [*options[:-1], str(corrupt_acdc(tmp_path / "acdc"))]
+    defaults = ["--methods", "supervised", "--labels", "1", "--protocol", "smoke", "--store", str(tmp_path / "store")]
+    result = bench("run", *defaults, *options)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error:")
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    probe = (
+        "import sys; sys.argv = ['benchmark', '--help']\n"
+        "from benchmark.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'monai', 'mlflow', 'optuna', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert bench("--help").returncode == 0
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.5, times
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "protocols"])
+def test_ls(what: str) -> None:
+    result = bench("ls", what)
+    expected = {"methods": "cctr", "datasets": "acdc", "protocols": "quick"}[what]
+    assert result.returncode == 0 and expected in result.stdout
+    assert all(len(line.split()) > 1 for line in result.stdout.strip().splitlines())

@@ -1,0 +1,134 @@
+"""Pixel contrast: against plain loops, and the rules of sampling."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from datasets.slices import IGNORE, Batch
+from methods.cctr.contrast import (
+    Anchors,
+    ContrastHparams,
+    PixelContrast,
+    anchor_classes,
+    class_mean_positives,
+    info_nce,
+    pixel_features,
+)
+from methods.method import Step
+
+SIZE = 8
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def test_info_nce_equals_its_formula() -> None:
+    anchors, positives, negatives = unit(3, 5), unit(3, 5, seed=1), unit(4, 5, seed=2)
+    got = info_nce(anchors, positives, negatives, 0.1)
+    for a, p, value in zip(anchors, positives, got, strict=True):
+        top = math.exp(float(a @ p) / 0.1)
+        bottom = top + sum(math.exp(float(a @ n) / 0.1) for n in negatives)
+        assert float(value) == pytest.approx(-math.log(top / bottom), rel=1e-4)
+
+
+def test_the_positive_is_the_mean_of_the_other_anchors() -> None:
+    embedding = unit(6, 4)
+    got = class_mean_positives(embedding)
+    for i in range(6):
+        others = torch.stack([embedding[j] for j in range(6) if j != i]).mean(0)
+        assert torch.allclose(got[i], others / others.norm(), atol=1e-6)
+
+
+def test_pixel_features_are_read_at_the_map_s_own_resolution() -> None:
+    maps = torch.arange(2 * 3 * 2 * 2, dtype=torch.float32).view(2, 3, 2, 2)
+    got = pixel_features(maps, torch.tensor([1, 0]), torch.tensor([7, 3]), torch.tensor([3, 4]), SIZE)
+    assert torch.equal(got, torch.stack([maps[1, :, 1, 0], maps[0, :, 0, 1]]))
+
+
+def batch(labelled: int, unlabelled: int) -> Batch:
+    n = labelled + unlabelled
+    label = torch.randint(0, 3, (labelled, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    return Batch(torch.zeros(n, 1, SIZE, SIZE), label, torch.arange(n), torch.eye(2, 3).expand(n, 2, 3))
+
+
+def test_unlabelled_pixels_join_late_and_only_where_confident() -> None:
+    hp, given = ContrastHparams(confidence=0.7, contrast_start=0.1), batch(1, 1)
+    pseudo = torch.ones(1, SIZE, SIZE, dtype=torch.long)
+    confidence = torch.full((1, SIZE, SIZE), 0.6)
+    confidence[0, 0] = 0.8
+    early = anchor_classes(given, pseudo, confidence, hp, Step(9, 100))
+    late = anchor_classes(given, pseudo, confidence, hp, Step(10, 100))
+    assert torch.equal(early[:1], given.label) and torch.equal(late[:1], given.label)
+    assert (early[1] == IGNORE).all()
+    assert (late[1, 0] == 1).all() and (late[1, 1:] == IGNORE).all()
+
+
+def contrast(anchors: int = 50, negatives: int = 20) -> PixelContrast:
+    torch.manual_seed(0)
+    return PixelContrast([4, 6], 3, ContrastHparams(anchors=anchors, negatives=negatives))
+
+
+def test_sampling_balances_classes_and_takes_both_networks() -> None:
+    module = contrast(anchors=20)
+    maps = [torch.randn(2, 4, SIZE, SIZE), torch.randn(2, 6, SIZE // 4, SIZE // 4)]
+    classes = torch.zeros(2, 2, SIZE, SIZE, dtype=torch.long)
+    classes[:, :, 0, :] = 1
+    classes[:, :, 1, :3] = 2
+    groups = module._sample(maps, classes)
+    assert [g.label for g in groups] == [0, 1, 2]
+    assert [len(g.embedding) for g in groups] == [20, 20, 12]
+    for group in groups:
+        assert set(group.network.tolist()) == {0, 1}
+        found = classes[group.network, group.item, group.row, group.column]
+        assert (found == group.label).all()
+        for i in range(len(group.embedding)):
+            number = int(group.network[i])
+            where = (group.item[i : i + 1], group.row[i : i + 1], group.column[i : i + 1])
+            expected = module.projector(pixel_features(maps[number], *where, SIZE), number)
+            assert torch.allclose(group.embedding[i], expected[0], atol=1e-6)
+
+
+def test_the_loss_reaches_every_network_and_the_projector_and_falls_when_classes_separate() -> None:
+    module = contrast()
+    maps = [torch.randn(2, 4, SIZE, SIZE, requires_grad=True), torch.randn(2, 6, SIZE, SIZE, requires_grad=True)]
+    classes = [torch.randint(0, 3, (2, SIZE, SIZE))] * 2
+    optimiser = torch.optim.Adam([*maps, *module.parameters()], lr=0.02)
+    values = []
+    for _ in range(40):
+        loss = module(maps, classes)
+        optimiser.zero_grad()
+        loss.backward()
+        assert all((p.grad.abs().sum() > 0) for p in [*maps, *module.parameters()])
+        optimiser.step()
+        values.append(float(loss))
+    assert values[-1] < 0.5 * values[0]
+
+
+def test_one_class_alone_gives_zero_and_finite_gradients() -> None:
+    module = contrast()
+    maps = [torch.randn(1, 4, SIZE, SIZE, requires_grad=True), torch.randn(1, 6, SIZE, SIZE, requires_grad=True)]
+    loss = module(maps, [torch.zeros(1, SIZE, SIZE, dtype=torch.long)] * 2)
+    loss.backward()
+    assert float(loss.detach()) == 0
+
+
+def test_registered_positives_change_only_the_anchors_that_have_one() -> None:
+    module = contrast()
+    maps = [torch.randn(2, 4, SIZE, SIZE), torch.randn(2, 6, SIZE, SIZE)]
+    classes = [torch.randint(0, 3, (2, SIZE, SIZE), generator=torch.Generator().manual_seed(1))] * 2
+
+    def run(found: bool) -> float:
+        def registered(anchors: Anchors) -> tuple[torch.Tensor, torch.Tensor]:
+            n = len(anchors.embedding)
+            return unit(n, 128, seed=5), torch.full((n,), found)
+
+        torch.manual_seed(3)
+        return float(module(maps, classes, registered))
+
+    torch.manual_seed(3)
+    plain = float(module(maps, classes))
+    assert run(False) == pytest.approx(plain, abs=1e-7)
+    assert abs(run(True) - plain) > 1e-3
