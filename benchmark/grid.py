@@ -159,7 +159,7 @@ def expand(
     """All cells: each selection at each budget for each run (draw, seed), runs outermost, so that whole comparisons complete early."""
     from datasets.draws import labelled_cases
 
-    data_hash, train = dataset.content_hash(), dataset.split.train
+    data_hash, train, groups = dataset.content_hash(), dataset.split.train, dataset.train_groups
     return [
         Cell(
             dataset=dataset.name,
@@ -170,7 +170,7 @@ def expand(
             labels=budget,
             draw=draw,
             seed=seed,
-            labelled=labelled_cases(dataset.name, train, budget, draw),
+            labelled=labelled_cases(dataset.name, train, budget, draw, groups),
             protocol=protocol,
             data=dataset.path,
             command=command,

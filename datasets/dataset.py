@@ -33,7 +33,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Split:
-    """Case ids by use. ``train`` is in canonical order: draw 0 labels its first cases. ``tests`` maps a test set's name to cases."""
+    """Case ids by use. ``train`` is in canonical order: draw 0 labels its first cases. ``tests`` maps test sets to their cases."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
@@ -44,7 +44,6 @@ class Dataset(ABC):
     """A dataset on disk or made on the fly. Volumes are read on demand, a case at a time.
 
     Subclasses set ``classes`` (class 0 is background) and ``channels``, and implement the three readers below.
-    ``train_groups`` may name a stratum (e.g. pathology) for each training case, used for random draws.
     """
 
     name: ClassVar[str]
@@ -60,6 +59,11 @@ class Dataset(ABC):
     @abstractmethod
     def split(self) -> Split:
         """The case ids of training, validation and test sets."""
+
+    @property
+    def train_groups(self) -> dict[str, str]:
+        """A stratum (e.g. pathology) for each training case, over which random draws are balanced; empty where none is known."""
+        return {}
 
     @abstractmethod
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:

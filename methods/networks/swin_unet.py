@@ -13,8 +13,11 @@ PIXEL_CHANNELS = 3
 class SwinUNet(nn.Module):
     """Swin-UNet, Cao et al., ECCV workshops 2022, with MONAI's Swin blocks, randomly initialised.
 
-    The full size (embed 96, depths 2 2 2 2, heads 3 6 12 24, window 7, patch 4) is Swin-T with a decoder of depths 2 2 2 1. A grey
-    image is repeated to three channels. Any image size: sizes are padded to a multiple of the deepest stride and cropped again.
+    The full size (embed 96, depths 2 2 2 2, heads 3 6 12 24, window 7, patch 4) has 27 M parameters. The decoder mirrors the
+    encoder above its deepest level; the "1" of the published decoder depths 2 2 2 1 is that level, which in public code is the
+    first patch expansion and no further block. A grey image is repeated to three channels, more channels are taken as they are.
+    Images (N, channels, H, W) of any size: they are padded to a multiple of the deepest stride and the result is cropped again.
+    Features are at 1/patch of the resolution, before the last patch expansion, which belongs to the head.
     """
 
     def __init__(
@@ -82,13 +85,16 @@ class _Stage(nn.Module):
         self.masks: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
+        _, height, width, _ = x.shape
+        # MONAI would shrink the window instead, and then look up relative positions of the wrong pairs.
+        x = F.pad(x, (0, 0, 0, max(0, self.window[1] - width), 0, max(0, self.window[0] - height)))
         mask = self._mask(x.shape[1], x.shape[2], x.device)
         for block in self.blocks:
             x = block(x, mask)
-        return x
+        return x[:, :height, :width]
 
     def _mask(self, height: int, width: int, device: torch.device) -> Tensor:
-        """Attention mask of shifted windows, made once a size. The blocks pad to whole windows and do not shift a single one."""
+        """Attention mask of shifted windows, made once a size. Blocks pad to whole windows and do not shift a single one."""
         key = (height, width, device)
         if key not in self.masks:
             window, shift = get_window_size((height, width), self.window, self.shift)

@@ -8,9 +8,10 @@ from torch.nn import functional as F
 
 
 class UNet(nn.Module):
-    """U-Net, Ronneberger et al., MICCAI 2015, in the form of SSL4MIS (code/networks/unet.py) with transposed-convolution upsampling.
+    """U-Net, Ronneberger et al., MICCAI 2015, as in SSL4MIS (code/networks/unet.py) with transposed-convolution upsampling.
 
-    Any image size: sizes are padded to a multiple of the deepest stride and cropped again. Images (N, channels, H, W).
+    One level for each of ``widths``. Images (N, channels, H, W) of any size: they are padded to a multiple of the deepest
+    stride and the result is cropped again. Features are at full resolution. Channels-last weights are cheaper on a CPU.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in pairs)
         self.decoder = nn.ModuleList(_block(2 * shallow, shallow, 0.0) for _, shallow in pairs)
         self.classify = nn.Conv2d(widths[0], classes, 3, padding=1)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, image: Tensor) -> Tensor:
         """The last decoder map, (N, widths[0], H, W)."""

@@ -1,0 +1,126 @@
+"""Transforms between two volumes: an affine map after an invertible deformation, and what they do to points and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datasets.slices import IGNORE
+
+SQUARINGS = 6
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A volume's voxel grid in mm about its centre: shape (D, H, W) and spacing (z, y, x) in mm."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+
+    def to_mm(self, voxels: Tensor) -> Tensor:
+        """Voxel coordinates (..., 3) zyx to mm from the centre."""
+        return (voxels - self._centre(voxels)) * voxels.new_tensor(self.spacing)
+
+    def to_voxels(self, mm: Tensor) -> Tensor:
+        """mm from the centre (..., 3) zyx to voxel coordinates."""
+        return mm / mm.new_tensor(self.spacing) + self._centre(mm)
+
+    def voxels(self) -> Tensor:
+        """All voxel coordinates, (D*H*W, 3) float32."""
+        return torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in self.shape))
+
+    def _centre(self, like: Tensor) -> Tensor:
+        return (like.new_tensor(self.shape) - 1) / 2
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Maps target to source: q = A (p + u(p)) + b in mm, p + u = exp(v)(p) with a stationary velocity field v.
+
+    affine: (3, 4) [A | b]. velocity: (3, d, h, w) mm on a grid that spans ``centre`` +- ``reach`` (3,) mm in the target and is zero
+    on its rim, so that the deformation ends there; None for an affine transform. Exponential of a stationary velocity field by scaling
+    and squaring: Arsigny et al., MICCAI 2006; exp(-v) is the inverse.
+    """
+
+    source: Frame
+    target: Frame
+    affine: Tensor
+    velocity: Tensor | None = None
+    centre: Tensor | None = None
+    reach: Tensor | None = None
+
+    def to_source(self, points: Tensor) -> Tensor:
+        """Target voxel coordinates (n, 3) zyx to source voxel coordinates."""
+        mm = self._deform(self.target.to_mm(points), 1.0)
+        return self.source.to_voxels(apply_affine(self.affine, mm))
+
+    def to_target(self, points: Tensor) -> Tensor:
+        """Source voxel coordinates (n, 3) zyx to target voxel coordinates: the inverse of ``to_source``."""
+        matrix = torch.linalg.inv(self.affine[:, :3].double()).float()
+        mm = (matrix @ (self.source.to_mm(points) - self.affine[:, 3]).T).T
+        return self.target.to_voxels(self._deform(mm, -1.0))
+
+    def _deform(self, mm: Tensor, sign: float) -> Tensor:
+        if self.velocity is None or self.centre is None or self.reach is None:
+            return mm
+        field = exponential(sign * self.velocity[None], self.reach)[0]
+        return mm + sample_field(field, (mm - self.centre) / self.reach)
+
+
+def identity(source: Frame, target: Frame) -> Transform:
+    """Grids centred on each other: the control without registration."""
+    return Transform(source, target, torch.eye(3, 4))
+
+
+def apply_affine(affine: Tensor, mm: Tensor) -> Tensor:
+    """A p + b for points (n, 3)."""
+    return mm @ affine[:, :3].T + affine[:, 3]
+
+
+def exponential(velocity: Tensor, reach: Tensor) -> Tensor:
+    """Displacement (N, 3, d, h, w) mm of exp(v) by scaling and squaring; ``reach`` is half the grid's extent in mm, (3,)."""
+    axes = [torch.linspace(-1, 1, n, device=velocity.device) for n in velocity.shape[2:]]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)[None]
+    field = velocity / 2**SQUARINGS
+    for _ in range(SQUARINGS):
+        at = grid + (field / reach[:, None, None, None]).movedim(1, -1)
+        field = field + F.grid_sample(field, at.flip(-1), mode="bilinear", padding_mode="zeros", align_corners=True)
+    return field
+
+
+def sample_field(field: Tensor, at: Tensor) -> Tensor:
+    """A field (3, d, h, w) at normalised points (n, 3) zyx in [-1, 1], 0 outside: (n, 3)."""
+    grid = at.flip(-1)[None, None, None]
+    return F.grid_sample(field[None], grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0, :, 0, 0].T
+
+
+def folded_fraction(transform: Transform) -> float:
+    """Share of the deformed region where the field's Jacobian determinant is not positive."""
+    if transform.velocity is None or transform.reach is None:
+        return 0.0
+    field = exponential(transform.velocity[None], transform.reach)[0]
+    steps = [2 * float(r) / (n - 1) for r, n in zip(transform.reach, field.shape[1:], strict=True)]
+    gradients = torch.stack(torch.gradient(field, spacing=steps, dim=(1, 2, 3)), 1)
+    jacobian = torch.eye(3)[:, :, None, None, None] + gradients
+    return float((torch.linalg.det(jacobian.movedim((0, 1), (-2, -1))) <= 0).float().mean())
+
+
+def warp_label(transform: Transform, label: Tensor) -> Tensor:
+    """A source label (D, H, W) uint8 on the target's native grid, nearest neighbour; IGNORE outside the source's field of view."""
+    points = transform.to_source(transform.target.voxels()).round().long()
+    shape = torch.tensor(label.shape)
+    inside = ((points >= 0) & (points < shape)).all(1)
+    z, y, x = points.clamp(min=0).minimum(shape - 1).unbind(1)
+    return torch.where(inside, label[z, y, x], IGNORE).view(transform.target.shape).to(torch.uint8)
+
+
+def vote(labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted majority of labels (M, ...) uint8 with weights (M,); IGNORE takes no part, and stays where nobody votes."""
+    classes = [int(k) for k in labels.unique() if k != IGNORE] or [IGNORE]
+    shape = (-1, *[1] * (labels.ndim - 1))
+    scores = torch.stack([((labels == k) * weights.view(shape)).sum(0) for k in classes])
+    winner = torch.tensor(classes, dtype=torch.uint8)[scores.argmax(0)]
+    return torch.where(scores.sum(0) > 0, winner, IGNORE).to(torch.uint8)
