@@ -98,7 +98,7 @@ class GridDisplay:
 
 
 class StageDisplay:
-    """Progress of one stage that counts its parts, e.g. registration's pairs."""
+    """Progress of one stage that counts its parts, e.g. registration's target volumes."""
 
     def __init__(self, console: Console, name: str) -> None:
         self.console, self.name = console, name
@@ -124,7 +124,7 @@ class StageDisplay:
         self.bars.stop()
         if self.last[1] and error is None:
             took = duration(time.monotonic() - self.began)
-            self.console.print(f"{self.name}: {self.last[1]} pairs in {took}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.name}: {self.last[1]} volumes in {took}", highlight=False, soft_wrap=True)
 
     def tell(self, done: int, total: int) -> None:
         """``done`` of ``total`` parts are finished."""
@@ -134,4 +134,4 @@ class StageDisplay:
         self.bars.update(self.task, completed=done, total=total, text=f"left {left}")
         if not self.console.is_terminal and now - self.printed > LINE_SECONDS:
             self.printed = now
-            self.console.print(f"{self.name}: {done}/{total} pairs  left {left}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.name}: {done}/{total} volumes  left {left}", highlight=False, soft_wrap=True)

@@ -71,7 +71,7 @@ class Session:
         for (kind, labelled), cell in wanted.items():
             volumes = list(training_volumes(open_dataset(cell.dataset, cell.data), labelled))
             with StageDisplay(self.console, f"registration ({kind}, {len(labelled)} labelled)") as stage:
-                Registrations.compute(volumes, kind, self.store.registrations, stage.tell, self.jobs)
+                Registrations.load(volumes, self.store.registrations, kind, stage.tell, self.jobs)
 
     def leaderboard(self) -> pd.DataFrame:
         """The leaderboard of this session's cells."""

@@ -129,8 +129,8 @@ class Mirror:
         mlflow.set_tags({key: record[key] for key in TAGS if record.get(key) is not None})
         mlflow.log_params(record["hparams"] | {key: record[key] for key in ("dataset", "method", "labels", "draw", "seed", "steps")})
         split = pd.DataFrame({"case": record["labelled"], "use": "labelled"})
-        source = f"{record['dataset']}:{record['data_hash']}"
-        mlflow.log_input(mlflow.data.from_pandas(split, source=source, name=record["dataset"]), context="training")
+        dataset = mlflow.data.from_pandas(split, name=record["dataset"], digest=record["data_hash"])
+        mlflow.log_input(dataset, context="training")
         mlflow.log_artifact(str(folder.path / "record.json"))
         if record["outcome"] != "done":
             mlflow.set_tag("error", record["error"])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Group
@@ -83,54 +82,67 @@ def check_comparable(cells: pd.DataFrame) -> None:
         ("rules", "protocol_hash", ["protocol"]),
         ("labelled cases", "draw_hash", ["dataset", "labels", "draw"]),
     ]:
-        for where, found in cells.groupby(same)[hashes].unique().items():
-            if len(found) > 1:
-                place = ", ".join(f"{name} {value}" for name, value in zip(same, np.atleast_1d(where), strict=True))
-                raise BadInput(
-                    f"records of {place} were made with different {what} ({hashes} {', '.join(sorted(found))}) and cannot be"
-                    " compared; keep them in separate stores, or delete the outdated cell folders"
-                )
+        versions = cells.drop_duplicates([*same, hashes])
+        differing = versions[versions.duplicated(same, keep=False)]
+        if not differing.empty:
+            found = differing[(differing[same] == differing[same].iloc[0]).all(axis=1)]
+            values = ", ".join(sorted(found[hashes]))
+            raise BadInput(
+                f"records of {_place(found, same)} were made with different {what} ({hashes} {values}) and"
+                " cannot be compared; keep them in separate stores, or delete the outdated cell folders"
+            )
     run = [*METHOD, "draw", "seed"]
-    for where, found in cells.groupby(run)["cell"]:
-        if len(found) > 1:
-            place = ", ".join(f"{name} {value}" for name, value in zip(run, where, strict=True))
-            raise BadInput(f"cells {', '.join(sorted(found))} are records of one run ({place}); delete the outdated ones")
+    repeated = cells[cells.duplicated(run, keep=False)]
+    if not repeated.empty:
+        found = repeated[(repeated[run] == repeated[run].iloc[0]).all(axis=1)]
+        raise BadInput(
+            f"cells {', '.join(sorted(found['cell']))} are all records of {_place(found, run)};"
+            " expected one, so delete the outdated cell folders"
+        )
+
+
+def _place(cells: pd.DataFrame, columns: list[str]) -> str:
+    return ", ".join(f"{column} {cells[column].iloc[0]}" for column in columns)
 
 
 def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     """Per METHOD: how many runs are done and failed, why, and what they cost."""
     cells = cells.reindex(columns=[*METHOD, "outcome", "error", *COST, "train_cases", "val_cases", "spacing_unit"])
     cells = cells.assign(runs_done=cells["outcome"] == "done", runs_failed=cells["outcome"] != "done")
-    return (
-        cells.groupby(METHOD)
-        .agg(
-            {"runs_done": "sum", "runs_failed": "sum"}
-            | dict.fromkeys(COST, "mean")
-            | dict.fromkeys(["train_cases", "val_cases", "spacing_unit"], "first")
-            | {"error": lambda errors: "; ".join(sorted(set(errors.dropna())))}
-        )
-        .reset_index()
-    )
+    by_method = cells.groupby(METHOD)
+    return pd.concat(
+        [
+            by_method[["runs_done", "runs_failed"]].sum(),
+            by_method[COST].mean(),
+            by_method[["train_cases", "val_cases", "spacing_unit"]].first(),
+            by_method["error"].agg(lambda errors: "; ".join(sorted(set(errors.dropna())))),
+        ],
+        axis=1,
+    ).reset_index()
 
 
 def _scores(cases: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Per ROW: mean scores, the interval of DSC, and counts. ``known`` names each cell's METHOD."""
     scores = case_scores(cases).merge(known, on="cell")
     means = scores.pivot_table(index=ROW, columns="metric", values="value").reindex(columns=METRICS)
-    intervals = {
-        row: mean_and_interval(part.pivot(index="cell", columns="case", values="value").to_numpy())[1:]
-        for row, part in scores[scores["metric"] == "dsc"].groupby(ROW)
-    }
+    matrices = scores[scores["metric"] == "dsc"].groupby(ROW)[["cell", "case", "value"]]
+    intervals = pd.DataFrame(matrices.apply(_dsc_interval)).reindex(columns=["dsc_low", "dsc_high"])
     missed = cases[cases["metric"] == "missed"].groupby(ROW)["value"]
     distances = cases[cases["metric"] == "hd95"].groupby(ROW)["value"]
     return means.assign(
-        dsc_low={row: low for row, (low, _) in intervals.items()},
-        dsc_high={row: high for row, (_, high) in intervals.items()},
+        dsc_low=intervals["dsc_low"],
+        dsc_high=intervals["dsc_high"],
         cases=cases.groupby(ROW)["case"].nunique(),
         missed=missed.sum(),
         undefined=distances.size() - distances.count(),
         structures=missed.size(),
     ).reset_index()
+
+
+def _dsc_interval(scores: pd.DataFrame) -> pd.Series:
+    """The interval of a row's mean, from its scores with their cell and case."""
+    _, low, high = mean_and_interval(scores.pivot(index="cell", columns="case", values="value").to_numpy())
+    return pd.Series({"dsc_low": low, "dsc_high": high})
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.dataset import Volume
-from datasets.registration.transform import Frame, Transform, exponential, folded_fraction, identity
+from datasets.registration.transform import Frame, Transform, exponential, folded_fraction
 
 ASSUMED_VIEW = (95.0, 350.0, 350.0)
 EPSILON = 1e-4
@@ -35,11 +35,11 @@ class RegistrationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     version: int = 1
-    search_grid: tuple[int, int, int] = (14, 36, 36)
-    search_step: tuple[float, float, float] = (10.0, 8.0, 8.0)
-    template_grid: tuple[int, int, int] = (9, 15, 15)
+    search_grid: tuple[int, int, int] = (13, 29, 29)
+    search_step: tuple[float, float, float] = (10.0, 10.0, 10.0)
+    template_grid: tuple[int, int, int] = (9, 13, 13)
     scales: tuple[float, ...] = (0.8, 1.0, 1.25)
-    centre_pull: float = 0.1
+    centre_pull: float = 0.4
     """Loss of correlation for a shift of 100 mm in plane, quadratic."""
     scale_pull: float = 0.5
     """Loss of correlation for a scale of e (or 1/e), quadratic in the logarithm."""
@@ -52,8 +52,8 @@ class RegistrationConfig(BaseModel):
     warp_grid: tuple[int, int, int] = (11, 44, 44)
     warp_step: tuple[float, float, float] = (9.0, 3.2, 3.2)
     control_grid: tuple[int, int, int] = (7, 16, 16)
-    warp_steps: int = 50
-    smoothness: float = 6.0
+    warp_steps: int = 25
+    smoothness: float = 2.0
     window: tuple[int, int, int] = (3, 5, 5)
     refine: int = 6
     """Sources of a target that go on from the search to the affine stage."""
@@ -112,11 +112,12 @@ def prepare(volume: Volume, device: torch.device) -> Prepared:
 
 
 def sample(volume: Prepared, mm: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Image, inside-the-field-of-view and organ mask of a volume at points (1, d, h, w, 3) mm: each (1, 1, d, h, w)."""
+    """Image, inside-the-field-of-view and organ mask of a volume at points (M, d, h, w, 3) mm: each (M, 1, d, h, w)."""
     size = mm.new_tensor(volume.frame.shape)
     normalised = ((volume.frame.to_voxels(mm) + 0.5) / size * 2 - 1).flip(-1)
 
     def at(field: Tensor) -> Tensor:
+        field = field.expand(len(mm), -1, -1, -1, -1)
         return F.grid_sample(field, normalised, mode="bilinear", padding_mode="border", align_corners=False)
 
     inside = (normalised.abs() <= 1).all(-1)[:, None].float()
@@ -182,6 +183,9 @@ class Engine:
     def __init__(self, config: RegistrationConfig, device: torch.device) -> None:
         self.config = config
         self.device = device
+        self.reach = torch.tensor(
+            [(n - 1) / 2 * s for n, s in zip(config.warp_grid, config.warp_step, strict=True)], device=device
+        )
 
     def search(self, source: Prepared, target: Prepared) -> tuple[float, Transform, Tensor]:
         """Best correlation of the source's organs with the target over shifts and scales; the transform; the organs' place (3,) mm."""
@@ -192,25 +196,19 @@ class Engine:
         image, inside, _ = sample(target, grid)
         fixed = normalise_locally(image, inside, wide)
         template = lattice(c.template_grid, c.search_step, self.device)
-        best: tuple[float, Tensor, Tensor] | None = None
-        for depth_scale in c.scales:
-            for scale in c.scales:
-                stretch = torch.tensor([depth_scale, scale, scale], device=self.device)
-                moving, seen, mask = sample(source, source.centre + template * stretch)
-                assert mask is not None
-                moving = normalise_locally(moving, seen, wide)
-                weight = soften(mask, (3, 3, 3)) * seen
-                scores = _template_correlation(fixed, inside, moving, weight)
-                shift = _shifts(scores.shape, c.search_step, self.device)
-                centred = (shift - source.centre)[..., 1:] / 100
-                scores = scores - c.centre_pull * (centred**2).sum(-1) - c.scale_pull * float((stretch[:2].log() ** 2).sum())
-                value, index = scores.flatten().max(0)
-                if best is None or float(value) > best[0]:
-                    best = (float(value), shift.reshape(-1, 3)[index], stretch)
-        assert best is not None
-        score, place, stretch = best
+        stretches = torch.tensor([(z, yx, yx) for z in c.scales for yx in c.scales], device=self.device)
+        moving, seen, mask = sample(source, source.centre + template * stretches[:, None, None, None])
+        assert mask is not None
+        moving = normalise_locally(moving, seen, wide)
+        scores = _template_correlation(fixed, inside, moving, soften(mask, (3, 3, 3)) * seen)
+        shift = lattice(c.search_grid, c.search_step, self.device)
+        off_centre = ((shift - source.centre)[..., 1:] / 100).square().sum(-1)
+        off_scale = stretches[:, :2].log().square().sum(1)[:, None, None, None]
+        value, index = (scores - c.centre_pull * off_centre - c.scale_pull * off_scale).flatten().max(0)
+        which, where = divmod(int(index), shift[..., 0].numel())
+        stretch, place = stretches[which], shift.view(-1, 3)[where]
         affine = torch.cat([torch.diag(stretch), (source.centre - stretch * place)[:, None]], 1)
-        return score, Transform(source.frame, target.frame, affine), place
+        return float(value), Transform(source.frame, target.frame, affine), place
 
     def refine(self, sources: list[Prepared], targets: list[Prepared], starts: list[Transform], places: list[Tensor]) -> list[Transform]:
         """Affine transforms from the search's, by Adam on local NCC around the organs' places; all pairs in one batch."""
@@ -244,7 +242,7 @@ class Engine:
         fixed, valid = self._around(targets, place, points)
         textures = self._textures(sources)
         affine = torch.stack([t.affine for t in starts])
-        reach = torch.tensor([(n - 1) / 2 * s for n, s in zip(c.warp_grid, c.warp_step, strict=True)], device=self.device)
+        reach = self.reach
         rim = _rim(c.control_grid, self.device)
         velocity = torch.zeros(len(sources), 3, *c.control_grid, device=self.device, requires_grad=True)
         optimiser = torch.optim.Adam([velocity], lr=0.8)
@@ -308,24 +306,23 @@ class Engine:
 
 
 def _template_correlation(fixed: Tensor, inside: Tensor, moving: Tensor, weight: Tensor) -> Tensor:
-    """Weighted NCC of a template (1, 1, d, h, w) with an image at all shifts; a shift needs 60 % of the weight inside the image."""
-    pad = [n // 2 for n in weight.shape[2:]]
+    """Weighted NCC of templates (M, 1, d, h, w) with an image (1, 1, D, H, W) at all shifts: (M, D, H, W).
 
-    def slide(image: Tensor, kernels: list[Tensor]) -> list[Tensor]:
-        return list(F.conv3d(image, torch.cat(kernels), padding=pad)[0])
+    A shift needs 60 % of the template's weight inside the image. One convolution an image takes all templates at once.
+    """
+    padding = [n // 2 for n in weight.shape[2:]]
 
-    total, sum_m, sum_mm = slide(inside, [weight, weight * moving, weight * moving * moving])
-    sum_t, sum_tm = slide(fixed, [weight, weight * moving])
-    (sum_tt,) = slide(fixed * fixed, [weight])
+    def slide(image: Tensor, *kernels: Tensor) -> tuple[Tensor, ...]:
+        return F.conv3d(image, torch.cat(kernels), padding=padding)[0].chunk(len(kernels))
+
+    total, sum_m, sum_mm = slide(inside, weight, weight * moving, weight * moving * moving)
+    sum_t, sum_tm = slide(fixed, weight, weight * moving)
+    (sum_tt,) = slide(fixed * fixed, weight)
     some = total.clamp(min=EPSILON)
     covariance = sum_tm - sum_m * sum_t / some
     spread = (sum_mm - sum_m**2 / some).clamp(min=0) * (sum_tt - sum_t**2 / some).clamp(min=0)
-    scores = covariance / torch.sqrt(spread + EPSILON)
-    return scores.where(total > 0.6 * weight.sum(), -1.0)
-
-
-def _shifts(shape: torch.Size, step: tuple[float, float, float], device: torch.device) -> Tensor:
-    return lattice((shape[0], shape[1], shape[2]), step, device)[0]
+    enough = total > 0.6 * weight.sum((1, 2, 3, 4))[:, None, None, None]
+    return (covariance / torch.sqrt(spread + EPSILON)).where(enough, -1.0)
 
 
 def _apply(affine: Tensor, points: Tensor) -> Tensor:
@@ -363,31 +360,75 @@ def _roughness(velocity: Tensor, reach: Tensor) -> Tensor:
     return total
 
 
-def register_target(sources: list[Prepared], target: Prepared, kind: str, engine: Engine) -> list[Pair | None]:
-    """All sources to one target: search for all, affine and deformable for those that can still win; None where a source dropped out."""
-    began = time.perf_counter()
-    c = engine.config
+Known = dict[str, Tensor]
+"""Results of a target's pairs by ``<source>.<stage>``: what is there is not computed again."""
+
+
+def register_target(names: list[str], sources: list[Prepared], target: Prepared, kind: str, engine: Engine, known: Known) -> list[Pair | None]:
+    """All sources (called ``names``) to one target; None for a source that dropped out.
+
+    kind: "identity", "affine" or "deformable". The search looks at all sources, the affine stage at its best ``refine``, the
+    deformable stage at the ``keep`` of those with the best similarity. ``known`` is read and added to.
+    """
+    frames = [Transform(s.frame, target.frame, torch.eye(3, 4)) for s in sources]
+    centres = [s.centre for s in sources]
     if kind == "identity":
-        found = [identity(s.frame, target.frame) for s in sources]
-        zero = [torch.zeros(3, device=engine.device)] * len(sources)
-        values = engine.similarity(sources, [target] * len(sources), found, zero)
-        return [Pair(t, v, v, 0.0, 0.0) for t, v in zip(found, values, strict=True)]
+        values = engine.similarity(sources, [target] * len(sources), frames, centres)
+        return [Pair(t, v, v, 0.0, 0.0) for t, v in zip(frames, values, strict=True)]
+    c = engine.config
+    everyone = list(range(len(sources)))
     with torch.no_grad():
-        hits = [engine.search(source, target) for source in sources]
-    order = sorted(range(len(sources)), key=lambda i: -hits[i][0])[: c.refine]
-    chosen, places = [sources[i] for i in order], [hits[i][2] for i in order]
-    transforms = engine.refine(chosen, [target] * len(order), [hits[i][1] for i in order], places)
-    values = engine.similarity(chosen, [target] * len(order), transforms, places)
-    best = sorted(range(len(order)), key=lambda i: -values[i])[: c.keep]
-    order, chosen = [order[i] for i in best], [chosen[i] for i in best]
-    places, transforms, values = [places[i] for i in best], [transforms[i] for i in best], [values[i] for i in best]
-    targets = [target] * len(order)
+        for i in everyone:
+            if f"{names[i]}.search" not in known:
+                score, found, place = engine.search(sources[i], target)
+                known[f"{names[i]}.search"] = torch.cat([torch.tensor([score]), found.affine.flatten().cpu(), place.cpu()])
+    best = sorted(everyone, key=lambda i: -float(known[f"{names[i]}.search"][0]))[: c.refine]
+    _stage("affine", best, names, sources, target, frames, engine, known)
     if kind == "deformable":
-        transforms = engine.warp(chosen, targets, transforms, places)
-        values = engine.similarity(chosen, targets, transforms, places)
-    before = engine.similarity(chosen, targets, [identity(s.frame, target.frame) for s in chosen], [s.centre for s in chosen])
+        best = sorted(best, key=lambda i: -float(known[f"{names[i]}.affine"][0]))[: c.keep]
+        _stage("deformable", best, names, sources, target, frames, engine, known)
     pairs: list[Pair | None] = [None] * len(sources)
-    seconds = (time.perf_counter() - began) / len(sources)
-    for index, transform, value, start in zip(order, transforms, values, before, strict=True):
-        pairs[index] = Pair(transform, start, value, folded_fraction(transform), seconds)
+    for i in best:
+        after, before, seconds = known[f"{names[i]}.{kind}"][:3].tolist()
+        transform = _transform(names[i], kind, frames[i], known, engine)
+        pairs[i] = Pair(transform, before, after, folded_fraction(transform), seconds)
     return pairs
+
+
+def _stage(
+    stage: str,
+    indices: list[int],
+    names: list[str],
+    sources: list[Prepared],
+    target: Prepared,
+    frames: list[Transform],
+    engine: Engine,
+    known: Known,
+) -> None:
+    """Compute one stage for those of ``indices`` that do not have it: similarity after and before, seconds, affine; and the velocity."""
+    todo = [i for i in indices if f"{names[i]}.{stage}" not in known]
+    if not todo:
+        return
+    began = time.perf_counter()
+    chosen, targets = [sources[i] for i in todo], [target] * len(todo)
+    places = [known[f"{names[i]}.search"][13:].to(engine.device) for i in todo]
+    earlier = "search" if stage == "affine" else "affine"
+    starts = [_transform(names[i], earlier, frames[i], known, engine) for i in todo]
+    done = (engine.refine if stage == "affine" else engine.warp)(chosen, targets, starts, places)
+    after = engine.similarity(chosen, targets, done, places)
+    before = engine.similarity(chosen, targets, [frames[i] for i in todo], [s.centre for s in chosen])
+    seconds = (time.perf_counter() - began) / len(todo)
+    for i, transform, new, old in zip(todo, done, after, before, strict=True):
+        known[f"{names[i]}.{stage}"] = torch.cat([torch.tensor([new, old, seconds]), transform.affine.flatten().cpu()])
+        if transform.velocity is not None:
+            known[f"{names[i]}.velocity"] = transform.velocity.cpu()
+
+
+def _transform(name: str, stage: str, frame: Transform, known: Known, engine: Engine) -> Transform:
+    """The transform that a stage found, from its stored numbers."""
+    start = 1 if stage == "search" else 3
+    affine = known[f"{name}.{stage}"][start : start + 12].view(3, 4).to(engine.device)
+    if stage != "deformable":
+        return replace(frame, affine=affine)
+    centre = known[f"{name}.search"][13:].to(engine.device)
+    return replace(frame, affine=affine, velocity=known[f"{name}.velocity"].to(engine.device), centre=centre, reach=engine.reach)

@@ -70,11 +70,6 @@ class Transform:
         return mm + sample_field(field, (mm - self.centre) / self.reach)
 
 
-def identity(source: Frame, target: Frame) -> Transform:
-    """Grids centred on each other: the control without registration."""
-    return Transform(source, target, torch.eye(3, 4))
-
-
 def apply_affine(affine: Tensor, mm: Tensor) -> Tensor:
     """A p + b for points (n, 3)."""
     return mm @ affine[:, :3].T + affine[:, 3]

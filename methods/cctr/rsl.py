@@ -18,15 +18,18 @@ from methods.losses import supervised_loss
 from methods.method import Method, Step, Task, tunable
 
 
+VOTE_SHARPNESS = 10.0
+
+
 class RegistrationHparams(Method.Hparams):
     """Hyper-parameters of the registration supervision loss."""
 
     rsl: bool = Field(True, description="registration supervision loss on or off")
     rsl_weight: float = tunable(0.1, low=0.01, high=1, log=True, doc="constant weight of RSL [choice]")
     rsl_source: Literal["similarity", "agreement", "vote"] = Field(
-        "agreement",
+        "vote",
         description="which warped label a target learns from: best image similarity, best agreement with the current pseudo-label, "
-        "or a vote of all candidates weighted by similarity [choice]",
+        "or a vote of all candidates weighted by softmax(10 similarity); of similarity and vote, vote measured better [choice]",
     )
     rsl_refresh: float = tunable(
         0.1, low=0.02, high=0.3, minimum=0.001, maximum=1, doc="part of the steps between two looks at the agreement [choice]"
@@ -100,11 +103,11 @@ def warped_labels(task: Task, registrations: Registrations, voted: bool) -> Tens
     bank = task.bank
     stacks: list[list[Tensor]] = []
     for target, volume in enumerate(bank.volumes):
-        shape = volume.image.shape[1:]
         candidates = registrations.candidates[target] if volume.label is None else []
-        labels = [warp_label(c.transform, torch.from_numpy(bank.volumes[c.source].label), shape) for c in candidates]
+        labels = [warp_label(c.transform, torch.from_numpy(bank.volumes[c.source].label)) for c in candidates]
         if voted and labels:
-            labels = [vote(torch.stack(labels), torch.tensor([c.similarity for c in candidates]))]
+            weights = torch.softmax(VOTE_SHARPNESS * torch.tensor([c.similarity for c in candidates]), 0)
+            labels = [vote(torch.stack(labels), weights)]
         stacks.append([resize_label(label, bank.size) for label in labels])
     most = max(1, max(map(len, stacks)))
     empty = [torch.full((v.image.shape[1], bank.size, bank.size), IGNORE, dtype=torch.uint8) for v in bank.volumes]

@@ -1,65 +1,9 @@
-"""Made-up records in the shape that a store collects."""
-
-from types import SimpleNamespace
+"""A grid of made-up records."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-METRICS = {"dsc": 0.8, "hd95": 6.0, "assd": 1.5, "nsd": 0.7, "rve": 0.1, "hd95_legacy": 4.0, "missed": 0.0}
-
-
-def cell(variant="cctr", labels=3, run=0, **changes):
-    """The row of a finished cell."""
-    return {
-        "cell": f"{changes.get('dataset', 'phantom')}-{variant}-{labels}-{run}",
-        "dataset": "phantom",
-        "method": variant.partition("[")[0],
-        "variant": variant,
-        "labels": labels,
-        "draw": run,
-        "seed": run,
-        "protocol": "quick",
-        "outcome": "done",
-        "error": None,
-        "seconds": 60.0,
-        "parameters": 1_800_000,
-        "peak_memory_mb": 900.0,
-        "steps": 500,
-        "reported": "unet",
-        "train_cases": 28,
-        "val_cases": 4,
-        "spacing_unit": "mm",
-        "data_hash": "d0",
-        "draw_hash": f"w{labels}-{run}",
-        "protocol_hash": "p0",
-        "code_hash": "c0",
-    } | changes
-
-
-def failed(**changes):
-    """The row of a failed cell: what is known only at the end is not there."""
-    unknown = ("seconds", "parameters", "peak_memory_mb", "reported", "train_cases", "val_cases", "spacing_unit")
-    row = cell(**changes) | {"outcome": "failed", "error": "RuntimeError: loss is nan"}
-    return {key: value for key, value in row.items() if key not in unknown}
-
-
-def scores(of, dsc, volumes=2, classes=("rv", "myo", "lv"), network="unet", test_set="test", selection="last", **metrics):
-    """Long rows of a cell: ``dsc`` maps a case to its DSC in every volume and class."""
-    return [
-        dict(cell=of["cell"], test_set=test_set, case=case, volume=f"{case}_{v}", network=network, selection=selection)
-        | {"class": name, "metric": metric, "value": value}
-        for case, score in dsc.items()
-        for v in range(volumes)
-        for name in classes
-        for metric, value in (METRICS | {"dsc": score} | metrics).items()
-    ]
-
-
-def make_records(cells, cases=()):
-    """What ``Store.collect`` returns."""
-    columns = ["cell", "test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
-    return SimpleNamespace(cells=pd.DataFrame(cells), cases=pd.DataFrame(list(cases), columns=columns))
+from tests.reports.made_up_records import cell, failed, make_records, scores
 
 
 @pytest.fixture

@@ -1,0 +1,156 @@
+"""The leaderboard on made-up records with answers by hand."""
+
+import subprocess
+import sys
+from io import StringIO
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from benchmark.errors import BadInput
+from reports.leaderboard import leaderboard, to_csv, to_markdown, to_terminal, write_report
+from tests.reports.made_up_records import cell, failed, make_records, scores
+
+NAN = float("nan")
+
+
+def printed(table, width=80):
+    stream = StringIO()
+    Console(file=stream, width=width).print(to_terminal(table))
+    return stream.getvalue()
+
+
+def test_a_row_by_hand():
+    runs = [cell(run=0, seconds=50.0), cell(run=1, seconds=70.0)]
+    rows = scores(runs[0], {"a": 0.5, "b": 0.7}) + scores(runs[1], {"a": 0.6, "b": 1.0}, hd95=10.0)
+    (row,) = leaderboard(make_records(runs, rows)).itertuples()
+    assert row.dsc == pytest.approx(0.7) and 0.5 <= row.dsc_low < 0.7 < row.dsc_high <= 1.0
+    assert row.hd95 == pytest.approx((6 + 10) / 2) and row.assd == pytest.approx(1.5) and row.nsd == pytest.approx(0.7)
+    assert (row.cases, row.structures, row.missed, row.undefined) == (2, 2 * 2 * 2 * 3, 0, 0)
+    assert (row.runs_done, row.runs_failed, row.seconds, row.spacing_unit) == (2, 0, 60.0, "mm")
+
+
+def test_missed_and_undefined_structures_are_counted_and_undefined_are_left_out():
+    one = cell()
+    rows = [
+        *scores(one, {"a": 0.0}, volumes=1, classes=("rv",), missed=1.0, hd95=100.0),
+        *scores(one, {"b": 1.0}, volumes=1, classes=("rv",), hd95=NAN, assd=NAN, rve=NAN),
+        *scores(one, {"c": 0.8}, volumes=1, classes=("rv",), hd95=4.0),
+    ]
+    (row,) = leaderboard(make_records([one], rows)).itertuples()
+    assert (row.missed, row.undefined, row.structures) == (1, 1, 3)
+    assert row.hd95 == 52.0 and row.dsc == pytest.approx(0.6)
+
+
+def test_sorted_by_budget_then_best_first(grid):
+    table = leaderboard(grid)
+    assert list(table["labels"]) == [1] * 3 + [3] * 3 + [28] * 3
+    assert all(part["dsc"].is_monotonic_decreasing for _, part in table.groupby("labels"))
+
+
+def test_only_the_reported_network_and_the_asked_selection_unless_every_network():
+    one = cell()
+    rows = [
+        *scores(one, {"a": 0.5}),
+        *scores(one, {"a": 0.9}, network="swin"),
+        *scores(one, {"a": 0.8}, selection="val"),
+    ]
+    records = make_records([one], rows)
+    assert leaderboard(records)["dsc"].tolist() == pytest.approx([0.5])
+    by_network = leaderboard(records, every_network=True).set_index("network")["dsc"].to_dict()
+    assert by_network == pytest.approx({"unet": 0.5, "swin": 0.9})
+    val = leaderboard(records, selection="val")
+    assert val["dsc"].tolist() == pytest.approx([0.8]) and val["val_labels"].tolist() == [4]
+    assert "3 + 4 val" in to_markdown(val)
+
+
+def test_test_sets_datasets_and_protocols_are_apart():
+    runs = [cell(), cell(dataset="acdc"), cell(protocol="paper", protocol_hash="p1") | {"cell": "x"}]
+    rows = [row for run in runs for row in scores(run, {"a": 0.5})] + scores(runs[1], {"z": 0.9}, test_set="official")
+    table = leaderboard(make_records(runs, rows))
+    found = dict(zip(zip(table["dataset"], table["protocol"], table["test_set"], strict=True), table["dsc"], strict=True))
+    assert found == pytest.approx(
+        {
+            ("acdc", "quick", "official"): 0.9,
+            ("acdc", "quick", "test"): 0.5,
+            ("phantom", "paper", "test"): 0.5,
+            ("phantom", "quick", "test"): 0.5,
+        }
+    )
+
+
+def test_a_method_that_failed_everywhere_has_a_row_in_every_form():
+    good = cell("cps")
+    table = leaderboard(make_records([good, failed(variant="cctr[rsl=false]")], scores(good, {"a": 0.5})))
+    row = table.set_index("variant").loc["cctr[rsl=false]"]
+    assert (row["runs_done"], row["runs_failed"], row["test_set"]) == (0, 1, "test") and pd.isna(row["dsc"])
+    for text in (printed(table), to_markdown(table)):
+        (line,) = (line for line in text.splitlines() if "cctr[rsl=false]" in line and "failed:" not in line)
+        assert "failed" in line and "nan" not in text.replace("loss is nan", "").lower()
+        assert "RuntimeError: loss is nan" in text
+    assert "RuntimeError: loss is nan" in to_csv(table)
+
+
+@pytest.mark.parametrize(
+    "changes,named",
+    [
+        ({"data_hash": "other"}, ["data_hash d0, other", "dataset phantom"]),
+        ({"protocol_hash": "other"}, ["protocol_hash other, p0", "protocol quick"]),
+        ({"variant": "cps", "draw_hash": "other"}, ["draw_hash other, w3-0", "draw 0"]),
+        ({"cell": "twin"}, ["phantom-cctr-3-0, twin", "seed 0"]),
+    ],
+)
+def test_records_that_do_not_belong_together_are_refused(changes, named):
+    with pytest.raises(BadInput) as refusal:
+        leaderboard(make_records([cell(), cell(cell="twin", seed=1, draw_hash="w3-0") | {"seed": 0} | changes]))
+    assert all(part in str(refusal.value) for part in named)
+
+
+def test_the_same_draw_number_at_another_budget_is_another_draw():
+    runs = [cell(labels=1), cell(labels=3)]
+    assert len(leaderboard(make_records(runs, [row for run in runs for row in scores(run, {"a": 0.5})]))) == 2
+
+
+def test_printed_tables_say_unit_percent_and_interval(grid):
+    text = printed(leaderboard(grid))
+    assert "phantom: test (10 cases), protocol quick, last weights" in text
+    assert "HD95 mm" in text and "cctr[rsl=false]" in text and "0/180" in text and "2/3" in text
+    assert max(map(len, text.splitlines())) <= 80
+    voxels = cell(spacing_unit="voxel")
+    assert "HD95 voxel" in to_markdown(leaderboard(make_records([voxels], scores(voxels, {"a": 0.5, "b": 0.7}))))
+
+
+def test_markdown_is_a_well_formed_table_whatever_a_variant_is_called():
+    one = cell("cctr[mode=a|b]")
+    lines = to_markdown(leaderboard(make_records([one], scores(one, {"a": 0.5})))).splitlines()
+    rows = [line.replace(r"\|", "") for line in lines if line.startswith("|")]
+    assert len(rows) == 3 and len({row.count("|") for row in rows}) == 1
+
+
+def test_report_writes_tables_and_figures(grid, tmp_path):
+    paths = write_report(grid, tmp_path / "new" / "report")
+    assert [path.name for path in paths] == [
+        "leaderboard.csv",
+        "leaderboard.md",
+        "label_efficiency.png",
+        "label_efficiency.svg",
+    ]
+    assert all(path.stat().st_size > 500 for path in paths)
+    assert len(pd.read_csv(paths[0])) == 9
+
+
+def test_report_of_failures_alone_is_a_table_of_failures(tmp_path):
+    paths = write_report(make_records([failed(), failed(labels=7)]), tmp_path)
+    assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md"]
+    assert (tmp_path / "leaderboard.md").read_text().count("| failed |") == 2
+
+
+def test_report_of_nothing_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="nothing to report"):
+        write_report(make_records([]), tmp_path)
+
+
+def test_reports_import_neither_torch_nor_monai():
+    code = "import sys, reports.leaderboard, reports.figures; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
