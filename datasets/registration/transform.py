@@ -66,7 +66,9 @@ class Transform:
     def _deform(self, mm: Tensor, sign: float) -> Tensor:
         if self.velocity is None or self.centre is None or self.reach is None:
             return mm
-        field = exponential(sign * self.velocity[None], self.reach)[0]
+        finer = [2 * n - 1 for n in self.velocity.shape[1:]]  # halves the steps: both directions then agree better
+        velocity = F.interpolate(sign * self.velocity[None], finer, mode="trilinear", align_corners=True)
+        field = exponential(velocity, self.reach)[0]
         return mm + sample_field(field, (mm - self.centre) / self.reach)
 
 

@@ -1,0 +1,161 @@
+"""What each method is, on real networks: terms above zero, gradients where they belong, reductions to the bit."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark import registry
+from methods.ema import make_teacher, update_teacher
+from methods.method import Method, Step, Task
+
+MakeTask = Callable[..., Task]
+METHODS = list(registry.entries("methods"))
+
+
+def build(task: Task, name: str, **hparams: object) -> Method:
+    torch.manual_seed(0)
+    method_class = registry.load("methods", name)
+    method: Method = method_class(task, method_class.Hparams(**hparams))  # type: ignore[attr-defined]
+    return method.train()
+
+
+def run(method: Method, steps: int = 3, total: int = 20) -> list[dict[str, float]]:
+    """Train as the harness does; the terms of each step."""
+    optimiser = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05)
+    history = []
+    for index in range(steps):
+        step = Step(index, total)
+        batch = method.task.bank.batch(0, index, 3, 3)
+        torch.manual_seed(100 + index)
+        terms = method.losses(batch, step)
+        optimiser.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        optimiser.step()
+        method.after_step(step)
+        history.append({name: float(value.detach()) for name, value in terms.items()})
+    return history
+
+
+def gradient_of(method: Method, term: Tensor) -> dict[str, bool]:
+    """Which child modules a term reaches."""
+    method.zero_grad()
+    term.backward(retain_graph=True)
+    return {
+        name: any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in child.parameters())
+        for name, child in method.named_children()
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_term_is_above_zero_and_training_moves_every_trainable_weight(make_task: MakeTask, name: str) -> None:
+    method = build(make_task(), name)
+    before = {key: value.clone() for key, value in method.named_parameters()}
+    history = run(method, steps=4)
+    assert all(value > 0 for row in history for value in row.values()), history
+    moving = {key: value for key, value in method.named_parameters() if value.requires_grad}
+    # A bias before batch normalisation has no gradient but rounding.
+    still = [key for key, value in moving.items() if torch.equal(value, before[key]) and not key.endswith((".0.bias", ".4.bias"))]
+    assert not still
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_predictions_are_probabilities_and_change_no_state(make_task: MakeTask, name: str) -> None:
+    method = build(make_task(), name)
+    run(method, 1)
+    method.eval()
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    image = method.task.bank.image[:3]
+    first, again = method.predictions(image), method.predictions(image)
+    assert all(torch.equal(value, method.state_dict()[key]) for key, value in state.items())
+    for network, probabilities in first.items():
+        assert probabilities.shape == (3, 4, 32, 32) and torch.equal(probabilities, again[network])
+        assert torch.allclose(probabilities.sum(1), torch.ones(3, 32, 32), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unlabelled_masks_cannot_be_seen(make_task: MakeTask, name: str) -> None:
+    """Law 3: whatever stands where an unlabelled mask would, training is bit-identical."""
+    clean, poisoned = build(make_task(), name), build(make_task(), name)
+    bank = poisoned.task.bank
+    bank.label[bank.unlabelled] = torch.randint(0, 4, bank.label[bank.unlabelled].shape, dtype=torch.uint8)
+    assert run(clean) == run(poisoned)
+    assert all(torch.equal(a, b) for a, b in zip(clean.state_dict().values(), poisoned.state_dict().values(), strict=True))
+
+
+REDUCTIONS = {
+    "mean_teacher": ({"consistency": 0}, "student"),
+    "contrastive": ({"contrast": 0}, "network"),
+    "cps": ({"exchange": 0}, "a"),
+    "cross_teaching": ({"exchange": 0}, "a"),
+    "cctr": ({"exchange": 0, "contrastive": False, "rsl": False}, "a"),
+}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_without_its_extra_weights_a_method_is_supervised_to_the_bit(make_task: MakeTask, name: str) -> None:
+    hparams, network = REDUCTIONS[name]
+    plain, method = build(make_task(), "supervised"), build(make_task(), name, **hparams)
+    run(plain, 4), run(method, 4)
+    expected = plain.get_submodule("network").state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in method.get_submodule(network).state_dict().items())
+
+
+def test_cctr_without_registration_and_contrast_is_cross_teaching_to_the_bit(make_task: MakeTask) -> None:
+    """Law 1."""
+    parent = run(build(make_task(), "cross_teaching"), 4)
+    reduced = run(build(make_task(), "cctr", rsl=False, reps=False, contrastive=False), 4)
+    contrastive = run(build(make_task(), "cctr", rsl=False, reps=False), 1)
+    assert parent == reduced
+    assert set(contrastive[0]) == {*parent[0], "contrast"}
+    assert {key: contrastive[0][key] for key in parent[0]} == parent[0]
+
+
+def test_terms_reach_the_networks_they_should(make_task: MakeTask) -> None:
+    method = build(make_task(), "cctr")
+    run(method, 2)
+    terms = method.losses(method.task.bank.batch(0, 5, 3, 3), Step(5, 20))
+    networks = {"a": True, "b": True, "contrast": False}
+    expected = {
+        "supervised_a": {"a": True, "b": False, "contrast": False},
+        "supervised_b": {"a": False, "b": True, "contrast": False},
+        "exchange": networks,
+        "rsl": networks,
+        "contrast": {"a": True, "b": True, "contrast": True},
+    }
+    for name, reached in expected.items():
+        got = gradient_of(method, terms[name])
+        assert {key: got[key] for key in reached} == reached, name
+
+
+def test_pseudo_labels_are_detached(make_task: MakeTask) -> None:
+    """What A learns from B moves A and not B: with A's own weights frozen, B gets only A's teaching."""
+    method = build(make_task(), "cps")
+    batch, step = method.task.bank.batch(0, 0, 3, 3), Step(10, 20)
+    views = method.view(batch)  # type: ignore[operator]
+    pseudo_b = views.probabilities[1][3:].argmax(1)
+    loss = method.exchange(views.logits[0][3:], views.probabilities[0][3:], pseudo_b)  # type: ignore[operator]
+    assert gradient_of(method, loss) == {"a": True, "b": False}
+
+
+def test_the_teacher_is_the_average_and_its_buffers_follow(make_task: MakeTask) -> None:
+    student = make_task().unet()
+    teacher = make_teacher(student)
+    weights = [p.detach().clone() for p in student.parameters()]
+    for index in range(3):
+        with torch.no_grad():
+            for p in student.parameters():
+                p += 1
+            for b in student.buffers():
+                b += 1
+        update_teacher(teacher, student, 0.99, Step(index, 10))
+    # a = min(1 - 1/(t+1), .99) = 0, 1/2, 2/3: the mean of the three students
+    for kept, start in zip(teacher.parameters(), weights, strict=True):
+        assert torch.allclose(kept, start + 2, atol=1e-5) and not kept.requires_grad
+    assert all(torch.equal(a, b) for a, b in zip(teacher.buffers(), student.buffers(), strict=True))
+
+
+def test_mean_teacher_s_teacher_sees_another_view(make_task: MakeTask) -> None:
+    """Even with equal weights the consistency is not that of an output with itself."""
+    assert run(build(make_task(), "mean_teacher"), 1)[0]["consistency"] > 1e-6
