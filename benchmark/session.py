@@ -18,7 +18,7 @@ from benchmark.grid import Cell
 from benchmark.launchers.local import run_cells
 from benchmark.store import Records, Store
 from benchmark.tracking import Mirror
-from datasets.registration import Registrations
+from datasets.registration import fill_cache
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,15 +63,15 @@ class Session:
 
     def _register(self) -> None:
         """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""
-        wanted = {}
+        studies = {}
         for cell in self.todo:
             kind = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_kind  # type: ignore[attr-defined]
             if kind is not None:
-                wanted[kind, cell.labelled] = cell
-        for (kind, labelled), cell in wanted.items():
-            volumes = list(training_volumes(open_dataset(cell.dataset, cell.data), labelled))
-            with StageDisplay(self.console, f"registration ({kind}, {len(labelled)} labelled)") as stage:
-                Registrations.load(volumes, self.store.registrations, kind, stage.tell, self.jobs)
+                studies[kind, cell.labelled] = cell
+        if studies:
+            volumes = [(training_volumes(open_dataset(c.dataset, c.data), c.labelled), kind) for (kind, _), c in studies.items()]
+            with StageDisplay(self.console, "registration") as stage:
+                fill_cache(volumes, self.store.registrations, self.jobs, stage.tell)
 
     def leaderboard(self) -> pd.DataFrame:
         """The leaderboard of this session's cells."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.slices import Batch
-from methods.losses import supervised_loss
+from methods.losses import most_likely, supervised_loss
 from methods.method import Method, Step, Task, tunable
 
 
@@ -67,7 +67,7 @@ class CoTraining(Method):
             "supervised_b": supervised_loss(views.logits[1][:n], batch.label),
         }
         if self.hp.exchange:
-            pseudo_a, pseudo_b = (p[n:].argmax(1) for p in views.probabilities)
+            pseudo_a, pseudo_b = (most_likely(p[n:])[1] for p in views.probabilities)
             a = self.exchange(views.logits[0][n:], views.probabilities[0][n:], pseudo_b)
             b = self.exchange(views.logits[1][n:], views.probabilities[1][n:], pseudo_a)
             terms["exchange"] = self.hp.exchange * step.ramp * (a + b)

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.registry import register
 from datasets.slices import Batch
 from methods.cctr.contrast import ContrastHparams, PixelContrast, anchor_classes
-from methods.losses import supervised_loss
+from methods.losses import most_likely, supervised_loss
 from methods.method import Method, Step, Task
 
 
@@ -33,7 +33,7 @@ class Contrastive(Method):
         logits = self.network.head(features, (batch.image.shape[-2], batch.image.shape[-1]))
         terms = {"supervised": supervised_loss(logits[:n], batch.label)}
         if self.hp.contrast:
-            confidence, pseudo = torch.softmax(logits[n:].detach(), 1).max(1)
+            confidence, pseudo = most_likely(torch.softmax(logits[n:], 1))
             classes = anchor_classes(batch, pseudo, confidence, self.hp, step)
             terms["contrast"] = self.hp.contrast * self.contrast([features], [classes])
         return terms

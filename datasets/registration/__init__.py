@@ -25,9 +25,8 @@ from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Known, Pair, RegistrationConfig, prepare, register_target
 from datasets.registration.transform import Transform, vote, warp_label
 
-__all__ = ["Candidate", "Registrations", "Transform", "vote", "warp_label"]
+__all__ = ["Candidate", "Registrations", "Transform", "fill_cache", "vote", "warp_label"]
 
-Tell = Callable[[int, int], None]
 _worker: dict[str, Any] = {}
 
 
@@ -61,30 +60,32 @@ class Registrations:
     rejected: int
 
     @staticmethod
-    def load(volumes: Sequence[Volume], folder: Path, kind: str, tell: Tell | None = None, jobs: int = 1) -> Registrations:
+    def load(volumes: Sequence[Volume], folder: Path, kind: str) -> Registrations:
         """Registrations of the labelled among ``volumes`` to all of them, from the cache in ``folder``; what is missing is computed.
 
-        kind: "deformable", "affine" or "identity". tell: called with (volumes done, volumes in all). jobs: processes, each with one
-        thread; the result does not depend on it. Two processes may work on one cache.
+        kind: "deformable", "affine" or "identity". Two processes may work on one cache.
         """
         work = _Work(list(volumes), folder, kind, RegistrationConfig())
-        found: dict[int, list[Pair | None]] = {}
-        if jobs == 1:
-            for target in range(len(volumes)):
-                found[target] = work.register(target)
-                if tell:
-                    tell(len(found), len(volumes))
-        else:
-            context = get_context("spawn")
-            with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(work,)) as pool:
-                futures = {pool.submit(_register_in_worker, target): target for target in range(len(volumes))}
-                for future in as_completed(futures):
-                    found[futures[future]] = future.result()
-                    if tell:
-                        tell(len(found), len(volumes))
-        ranked = [work.ranked(target, found[target]) for target in range(len(volumes))]
-        rejected = sum(pair is not None for pairs in found.values() for pair in pairs) - sum(map(len, ranked))
+        found = [work.register(target) for target in range(len(volumes))]
+        ranked = [work.ranked(target, pairs) for target, pairs in enumerate(found)]
+        rejected = sum(pair is not None for pairs in found for pair in pairs) - sum(map(len, ranked))
         return Registrations(ranked, rejected)
+
+
+def fill_cache(studies: Sequence[tuple[Sequence[Volume], str]], folder: Path, jobs: int, tell: Callable[[int, int], None]) -> None:
+    """Compute what ``Registrations.load`` will ask for: (volumes, kind) of each study, with ``jobs`` single-threaded processes.
+
+    tell: called with (target volumes done, in all). Results do not depend on ``jobs``, and finished volumes survive an interruption.
+    """
+    works = [_Work(list(volumes), folder, kind, RegistrationConfig()) for volumes, kind in studies]
+    # A target's turn comes for all studies in a row, in one process, so that none waits for another's lock.
+    tasks = range(max(len(work.volumes) for work in works))
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(tasks)), context, initializer=_start_worker, initargs=(works,)) as pool:
+        futures = [pool.submit(_register_in_worker, target) for target in tasks]
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            tell(done, len(futures))
 
 
 class _Work:
@@ -156,11 +157,12 @@ def _write(file: Path, known: Known) -> None:
     os.replace(temporary, file)
 
 
-def _start_worker(work: _Work) -> None:
+def _start_worker(works: list[_Work]) -> None:
     torch.set_num_threads(1)
-    _worker["work"] = work
+    _worker["works"] = works
 
 
-def _register_in_worker(target: int) -> list[Pair | None]:
-    pairs: list[Pair | None] = _worker["work"].register(target)
-    return pairs
+def _register_in_worker(target: int) -> None:
+    for work in _worker["works"]:
+        if target < len(work.volumes):
+            work.register(target)

@@ -364,7 +364,9 @@ Known = dict[str, Tensor]
 """Results of a target's pairs by ``<source>.<stage>``: what is there is not computed again."""
 
 
-def register_target(names: list[str], sources: list[Prepared], target: Prepared, kind: str, engine: Engine, known: Known) -> list[Pair | None]:
+def register_target(
+    names: list[str], sources: list[Prepared], target: Prepared, kind: str, engine: Engine, known: Known
+) -> list[Pair | None]:
     """All sources (called ``names``) to one target; None for a source that dropped out.
 
     kind: "identity", "affine" or "deformable". The search looks at all sources, the affine stage at its best ``refine``, the
@@ -389,9 +391,8 @@ def register_target(names: list[str], sources: list[Prepared], target: Prepared,
         _stage("deformable", best, names, sources, target, frames, engine, known)
     pairs: list[Pair | None] = [None] * len(sources)
     for i in best:
-        after, before, seconds = known[f"{names[i]}.{kind}"][:3].tolist()
-        transform = _transform(names[i], kind, frames[i], known, engine)
-        pairs[i] = Pair(transform, before, after, folded_fraction(transform), seconds)
+        after, before, folded, seconds = known[f"{names[i]}.{kind}"][:4].tolist()
+        pairs[i] = Pair(_transform(names[i], kind, frames[i], known, engine), before, after, folded, seconds)
     return pairs
 
 
@@ -405,7 +406,7 @@ def _stage(
     engine: Engine,
     known: Known,
 ) -> None:
-    """Compute one stage for those of ``indices`` that do not have it: similarity after and before, seconds, affine; and the velocity."""
+    """Compute one stage for those of ``indices`` that do not have it: similarity after and before, fold, seconds, affine; and velocity."""
     todo = [i for i in indices if f"{names[i]}.{stage}" not in known]
     if not todo:
         return
@@ -419,14 +420,16 @@ def _stage(
     before = engine.similarity(chosen, targets, [frames[i] for i in todo], [s.centre for s in chosen])
     seconds = (time.perf_counter() - began) / len(todo)
     for i, transform, new, old in zip(todo, done, after, before, strict=True):
-        known[f"{names[i]}.{stage}"] = torch.cat([torch.tensor([new, old, seconds]), transform.affine.flatten().cpu()])
+        known[f"{names[i]}.{stage}"] = torch.cat(
+            [torch.tensor([new, old, folded_fraction(transform), seconds]), transform.affine.flatten().cpu()]
+        )
         if transform.velocity is not None:
             known[f"{names[i]}.velocity"] = transform.velocity.cpu()
 
 
 def _transform(name: str, stage: str, frame: Transform, known: Known, engine: Engine) -> Transform:
     """The transform that a stage found, from its stored numbers."""
-    start = 1 if stage == "search" else 3
+    start = 1 if stage == "search" else 4
     affine = known[f"{name}.{stage}"][start : start + 12].view(3, 4).to(engine.device)
     if stage != "deformable":
         return replace(frame, affine=affine)

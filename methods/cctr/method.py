@@ -16,6 +16,7 @@ from methods.cctr.reps import RegisteredPositives
 from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
 from methods.co_training import Views
 from methods.cross_teaching import CrossTeaching
+from methods.losses import most_likely
 from methods.method import Step, Task
 
 
@@ -54,13 +55,13 @@ class CCTR(CrossTeaching):
         if self.hp.contrastive:
             terms["contrast"] = self.hp.contrast * self._contrast(views, batch, step)
         if self.hp.rsl:
-            belief = (views.probabilities[0] + views.probabilities[1])[n:].argmax(1)
+            _, belief = most_likely((views.probabilities[0] + views.probabilities[1])[n:])
             terms["rsl"] = self.rsl([logits[n:] for logits in views.logits], batch, belief, step)
         return terms
 
     def _contrast(self, views: Views, batch: Batch, step: Step) -> Tensor:
         """Contrast over both networks' pixels; on unlabelled slices each takes the other's confident pseudo-label as class."""
-        told = [p[batch.labelled :].detach().max(1) for p in reversed(views.probabilities)]
+        told = [most_likely(p[batch.labelled :]) for p in reversed(views.probabilities)]
         classes = [anchor_classes(batch, pseudo, confidence, self.hp, step) for confidence, pseudo in told]
         features = list(views.features)
         if not self.hp.reps:

@@ -102,7 +102,7 @@ def test_both_directions_are_inverse_to_each_other(engine: Engine) -> None:
     points = pair.transform.target.voxels()
     back = pair.transform.to_target(pair.transform.to_source(points))
     error = (back - points).abs()
-    assert float(error.max()) < 0.75 and float(error.quantile(0.99)) < 0.1 and float(error.mean()) < 0.01, error.max(0)
+    assert float(error.max()) < 0.75 and float(error.quantile(0.99)) < 0.15 and float(error.mean()) < 0.01, error.max(0)
 
 
 def test_identity_gives_back_the_label_itself() -> None:
