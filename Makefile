@@ -15,7 +15,6 @@ help:  ## list the targets
 
 run: $(READY)  ## CCT-R and CPS with 1, 3 and 7 labelled cases of the phantom data set, then the leaderboard (resumes)
 	$(BIN)/python -m benchmark run --methods cctr,cps --labels 1,3,7
-	$(BIN)/python -m benchmark report --store runs
 
 test: lint  ## lint, check types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal

@@ -44,7 +44,9 @@ class Listing(StrEnum):
     "`python -m benchmark run --dataset acdc --data ~/ACDC --methods supervised,'cctr[rsl=false]' --labels 3,all --runs 3`"
 )
 def run(
-    methods: Annotated[str, typer.Option(help="Comma list: name or name[param=value,...]; see `ls methods`.")] = "supervised,cps,cctr",
+    methods: Annotated[
+        str, typer.Option(help="Comma list: name or name[param=value,...]; see `ls methods`.")
+    ] = "supervised,cps,cctr",
     labels: Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")] = "1,3,7",
     dataset: Annotated[str, typer.Option(help="See `ls datasets`.")] = "phantom",
     data: Annotated[Path | None, typer.Option(help="The dataset's folder; phantom needs none.")] = None,
@@ -56,7 +58,9 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells side by side.  [default: CPU cores; 1 on a GPU]")] = None,
     tracking: Annotated[str | None, typer.Option(help="MLflow tracking URI, or none.  [default: sqlite in the store]")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")
+    ] = False,
 ) -> None:
     """Train and test every method at every budget; stop and repeat the command to continue."""
     from benchmark import grid
@@ -84,7 +88,9 @@ def run(
     failed = session.run()
     from reports.leaderboard import to_terminal
 
-    out.print(to_terminal(session.leaderboard()))
+    table, files = session.report()
+    out.print(to_terminal(table))
+    _wrote(files)
     if failed:
         raise typer.Exit(1)
 
@@ -116,11 +122,16 @@ def report(
     from benchmark.store import Store
     from reports.leaderboard import leaderboard, to_terminal, write_report
 
-    records = Store(store).collect()
-    paths = write_report(records, out_folder or store / "report")
+    opened = Store(store)
+    records = opened.collect()
+    files = write_report(records, out_folder or opened.report)
     out.print(to_terminal(leaderboard(records)))
-    for path in paths:
-        err.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    _wrote(files)
+
+
+def _wrote(files: list[Path]) -> None:
+    for file in files:
+        err.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:

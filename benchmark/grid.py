@@ -109,12 +109,16 @@ def _resolve(name: str, given: dict[str, Any]) -> Selection:
         first = error.errors()[0]
         known = ", ".join(schema.model_fields) or "none"
         where = ".".join(map(str, first["loc"]))
-        raise BadInput(
-            f"--methods: {name}[{where}={first['input']}]: {first['msg'].lower()}; {name}'s parameters: {known}"
-        ) from None
+        wrong = f"{name}[{where}={_as_typed(first['input'])}]"
+        raise BadInput(f"--methods: {wrong}: {first['msg'].lower()}; {name}'s parameters: {known}") from None
     defaults = schema().model_dump(mode="json")
-    changed = [f"{key}={json.dumps(value).strip(chr(34))}" for key, value in hparams.items() if value != defaults[key]]
+    changed = [f"{key}={_as_typed(value)}" for key, value in hparams.items() if value != defaults[key]]
     return Selection(name, f"{name}[{','.join(changed)}]" if changed else name, hparams)
+
+
+def _as_typed(value: Any) -> str:
+    """A value as the selection grammar writes it: false, 0.5, affine."""
+    return json.dumps(value, default=str).strip('"')
 
 
 def parse_labels(text: str, available: int) -> list[int]:
@@ -129,7 +133,9 @@ def parse_labels(text: str, available: int) -> list[int]:
             raise BadInput(f"--labels: {item!r} is not a number of cases; expected e.g. 1,3,7 or all")
         count = available if item == "all" else int(item)
         if not 1 <= count <= available:
-            raise BadInput(f"--labels: {count} cases cannot be labelled; expected 1 to {available}, the number of training cases")
+            raise BadInput(
+                f"--labels: {count} cases cannot be labelled; expected 1 to {available}, the number of training cases"
+            )
         budgets.append(count)
     if not budgets:
         raise BadInput("--labels names no budget; expected a comma list such as 1,3,7, or all")

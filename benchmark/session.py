@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from benchmark import registry
 from benchmark.display import GridDisplay, StageDisplay, duration
+from benchmark.errors import BadInput
 from benchmark.experiment import open_dataset, training_volumes
 from benchmark.grid import Cell
 from benchmark.launchers.local import run_cells
@@ -56,10 +59,19 @@ class Session:
                     outcomes[outcome] += 1
                     folder = self.store.folder(cell)
                     display.finished(cell, outcome, summary(folder.record(), outcome))
-                    mirror.add(folder)
+                    with self._tolerant():
+                        mirror.add(folder)
 
                 run_cells(self.todo, self.store.root, self.device, self.jobs, display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Tracking must not cost a grid its remaining cells: a server that fails later is told of and left behind."""
+        try:
+            yield
+        except BadInput as error:
+            self.console.print(f"warning: {error}; the records are kept", markup=False, soft_wrap=True)
 
     def _register(self) -> None:
         """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""
@@ -69,15 +81,21 @@ class Session:
             if kind is not None:
                 studies[kind, cell.labelled] = cell
         if studies:
-            volumes = [(training_volumes(open_dataset(c.dataset, c.data), c.labelled), kind) for (kind, _), c in studies.items()]
+            volumes = [
+                (training_volumes(open_dataset(c.dataset, c.data), c.labelled), kind) for (kind, _), c in studies.items()
+            ]
             with StageDisplay(self.console, "registration") as stage:
                 fill_cache(volumes, self.store.registrations, self.jobs, stage.tell)
 
-    def leaderboard(self) -> pd.DataFrame:
-        """The leaderboard of this session's cells."""
-        from reports.leaderboard import leaderboard
+    def report(self) -> tuple[pd.DataFrame, list[Path]]:
+        """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
+        from reports.leaderboard import leaderboard, write_report
 
-        return leaderboard(self.records())
+        files = write_report(self.store.collect(), self.store.report)
+        if self.todo:
+            with self._tolerant():
+                Mirror(self.store, self.tracking).add_files(self.cells[0].command, files)
+        return leaderboard(self.records()), files
 
     def records(self) -> Records:
         """Records of this session's cells alone."""

@@ -108,10 +108,19 @@ class Store:
         """Where the cell lives."""
         return CellFolder(self.root / cell.dataset / cell.method / cell.id)
 
+    def folders(self) -> list[CellFolder]:
+        """Every cell that has a record, finished or failed."""
+        return [CellFolder(path.parent) for path in sorted(self.root.glob("*/*/*/record.json"))]
+
     @property
     def registrations(self) -> Path:
         """Folder of cached registrations, shared by all cells."""
         return self.root / "cache" / "registration"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report on this store."""
+        return self.root / "report"
 
     def collect(self) -> Records:
         """Tables of everything that finished or failed in this store.
@@ -124,14 +133,13 @@ class Store:
         if not self.root.is_dir():
             raise BadInput(f"--store: there is no folder {self.root}; expected a store that `run` has written")
         cells, cases = [], []
-        for path in sorted(self.root.glob("*/*/*/record.json")):
-            folder = CellFolder(path.parent)
+        for folder in self.folders():
             record = folder.record()
             if record is None or (record["outcome"] == "done" and not folder.done()):
                 continue
             cells.append({key: value for key, value in record.items() if key not in ("environment", "hparams", "labelled")})
             if record["outcome"] == "done":
-                table = pd.read_csv(StringIO((path.parent / "cases.csv").read_text()), dtype={"case": str, "volume": str})
+                table = pd.read_csv(StringIO((folder.path / "cases.csv").read_text()), dtype={"case": str, "volume": str})
                 cases.append(table.assign(cell=record["cell"]))
         return Records(
             pd.DataFrame(cells, columns=None if cells else ["cell", "outcome"]),

@@ -50,7 +50,9 @@ class Mirror:
         try:
             import mlflow
         except ImportError:
-            raise BadInput("--tracking: mlflow is not installed; install the extra `tracking` or pass --tracking none") from None
+            raise BadInput(
+                "--tracking: mlflow is not installed; install the extra `tracking` or pass --tracking none"
+            ) from None
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         try:
             with warnings.catch_warnings():
@@ -62,14 +64,16 @@ class Mirror:
                 yield mlflow
         except mlflow.exceptions.MlflowException as error:
             reason = str(error).splitlines()[0]
-            raise BadInput(f"--tracking: {self.uri} cannot be used ({reason}); expected an MLflow tracking URI or none") from None
+            raise BadInput(
+                f"--tracking: {self.uri} cannot be used ({reason}); expected an MLflow tracking URI or none"
+            ) from None
 
     def _find_experiment(self, mlflow: Any) -> str:
         found = mlflow.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return found.experiment_id
         local = self.uri.startswith("sqlite:")
-        artifacts = (self.store.root.resolve() / "mlartifacts").as_uri() if local else None
+        artifacts = (self.store.root.resolve() / "mlflow" / "artifacts").as_uri() if local else None
         return mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
 
     def connect(self) -> None:
@@ -94,8 +98,8 @@ class Mirror:
 
     def add_all(self) -> None:
         """Rebuild the mirror from every record of the store."""
-        for path in sorted(self.store.root.glob("*/*/*/record.json")):
-            self.add(CellFolder(path.parent))
+        for folder in self.store.folders():
+            self.add(folder)
 
     def add_files(self, command: str, files: list[Path]) -> None:
         """Attach a command's leaderboard and figures to its parent run."""
@@ -127,7 +131,9 @@ class Mirror:
         """Tags, params, metrics over steps, scores, the split as dataset input, files and the training curve of one cell."""
         mlflow.set_tags({"kind": "cell", "revision": record["environment"]["revision"]})
         mlflow.set_tags({key: record[key] for key in TAGS if record.get(key) is not None})
-        mlflow.log_params(record["hparams"] | {key: record[key] for key in ("dataset", "method", "labels", "draw", "seed", "steps")})
+        mlflow.log_params(
+            record["hparams"] | {key: record[key] for key in ("dataset", "method", "labels", "draw", "seed", "steps")}
+        )
         split = pd.DataFrame({"case": record["labelled"], "use": "labelled"})
         dataset = mlflow.data.from_pandas(split, name=record["dataset"], digest=record["data_hash"])
         mlflow.log_input(dataset, context="training")
@@ -150,9 +156,8 @@ class Mirror:
         from mlflow.entities import Metric
 
         long = history.melt("step").dropna()
-        metrics = [
-            Metric(f"train/{row.variable}", float(row.value), 0, int(row.step)) for row in long.itertuples(index=False)
-        ]
+        rows = zip(long["variable"], long["value"].astype(float), long["step"].astype(int), strict=True)
+        metrics = [Metric(f"train/{name}", float(value), 0, int(step)) for name, value, step in rows]
         run = mlflow.active_run().info.run_id
         for start in range(0, len(metrics), 1000):
             mlflow.MlflowClient().log_batch(run, metrics=metrics[start : start + 1000])

@@ -6,11 +6,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datasets.slices import Batch
 from methods.losses import most_likely, supervised_loss
-from methods.method import Method, Step, Task, tunable
+from methods.method import Method, Network, Step, Task, tunable
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,16 @@ class CoTraining(Method):
             """Whether any term with a weight above 0 looks at unlabelled slices."""
             return self.exchange > 0
 
+    a: Network
+    b: Network
+
     def build(self, task: Task) -> None:
         self.a = task.unet()
         self.b = self.second(task)
 
     @abstractmethod
-    def second(self, task: Task) -> nn.Module:
-        """Network B, freshly initialised; it has ``features`` and ``head`` like the networks of the task."""
+    def second(self, task: Task) -> Network:
+        """Network B, freshly initialised."""
 
     @abstractmethod
     def exchange(self, logits: Tensor, probabilities: Tensor, pseudo: Tensor) -> Tensor:

@@ -5,19 +5,19 @@ Chen et al., CVPR 2021. Defaults: the ACDC values of SSL4MIS (code/train_cross_p
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.registry import register
 from methods.co_training import CoTraining
 from methods.losses import cross_entropy
-from methods.method import Task
+from methods.method import Network, Task
 
 
 @register("cps")
 class CPS(CoTraining):
     """L = L_sup(A) + L_sup(B) + w(t) (CE(A, Y_B) + CE(B, Y_A)) on unlabelled slices, no threshold."""
 
-    def second(self, task: Task) -> nn.Module:
+    def second(self, task: Task) -> Network:
         return task.unet()
 
     def exchange(self, logits: Tensor, probabilities: Tensor, pseudo: Tensor) -> Tensor:

@@ -6,19 +6,19 @@ expressed as a fraction of the steps. The U-Net is reported.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.registry import register
 from methods.co_training import CoTraining
 from methods.losses import dice_loss
-from methods.method import Task
+from methods.method import Network, Task
 
 
 @register("cross_teaching")
 class CrossTeaching(CoTraining):
     """L = L_sup(A) + L_sup(B) + w(t) (Dice(A, Y_B) + Dice(B, Y_A)) on unlabelled slices, no threshold."""
 
-    def second(self, task: Task) -> nn.Module:
+    def second(self, task: Task) -> Network:
         return task.swin_unet()
 
     def exchange(self, logits: Tensor, probabilities: Tensor, pseudo: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from methods.method import Step
 
@@ -22,7 +22,7 @@ def update_teacher(teacher: nn.Module, student: nn.Module, decay: float, step: S
     Tarvainen & Valpola, NeurIPS 2017, eq. 1; the early average is the true mean. Public code often forgets the buffers.
     """
     alpha = min(1 - 1 / (step.index + 1), decay)
-    teacher_parameters = list(teacher.parameters())
-    torch._foreach_lerp_(teacher_parameters, list(student.parameters()), 1 - alpha)
+    averages: list[Tensor] = list(teacher.parameters())
+    torch._foreach_lerp_(averages, list(student.parameters()), 1 - alpha)
     for kept, seen in zip(teacher.buffers(), student.buffers(), strict=True):
         kept.copy_(seen)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -29,8 +28,12 @@ def tunable(
     default: float, *, low: float, high: float, doc: str, log: bool = False, minimum: float = 0.0, maximum: float = math.inf
 ) -> Any:
     """A numeric hyper-parameter: published value as default, search space ``low``..``high``, refused outside minimum..maximum."""
-    search = {"low": low, "high": high, "log": log}
+    search: dict[str, Any] = {"low": low, "high": high, "log": log}
     return Field(default, ge=minimum, le=maximum, description=doc, json_schema_extra={"search": search})
+
+
+Network = UNet | SwinUNet
+"""Networks of a task: ``features(image)``, ``head(features, size)``, and the call that does both."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,11 @@ class Method(nn.Module, ABC):
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """Named, weighted terms (scalars); the harness adds, logs and differentiates them.
 
-        The reported network runs first, on the labelled slices alone when no term needs the unlabelled ones: a method whose extra
-        weights are 0 is then ``supervised``, to the bit.
+        The reported network runs first, on the labelled slices alone when no term needs the unlabelled ones: a method whose
+        extra weights are 0 is then ``supervised``, to the bit.
         """
 
-    def after_step(self, step: Step) -> None:  # noqa: B027 - optional hook
+    def after_step(self, step: Step) -> None:
         """Called after the optimiser's step ``step``, e.g. for a moving average."""
 
     @abstractmethod

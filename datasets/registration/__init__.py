@@ -72,7 +72,9 @@ class Registrations:
         return Registrations(ranked, rejected)
 
 
-def fill_cache(studies: Sequence[tuple[Sequence[Volume], str]], folder: Path, jobs: int, tell: Callable[[int, int], None]) -> None:
+def fill_cache(
+    studies: Sequence[tuple[Sequence[Volume], str]], folder: Path, jobs: int, tell: Callable[[int, int], None]
+) -> None:
     """Compute what ``Registrations.load`` will ask for: (volumes, kind) of each study, with ``jobs`` single-threaded processes.
 
     tell: called with (target volumes done, in all). Results do not depend on ``jobs``, and finished volumes survive an interruption.

@@ -210,7 +210,9 @@ class Engine:
         affine = torch.cat([torch.diag(stretch), (source.centre - stretch * place)[:, None]], 1)
         return float(value), Transform(source.frame, target.frame, affine), place
 
-    def refine(self, sources: list[Prepared], targets: list[Prepared], starts: list[Transform], places: list[Tensor]) -> list[Transform]:
+    def refine(
+        self, sources: list[Prepared], targets: list[Prepared], starts: list[Transform], places: list[Tensor]
+    ) -> list[Transform]:
         """Affine transforms from the search's, by Adam on local NCC around the organs' places; all pairs in one batch."""
         c = self.config
         place = torch.stack(places)
@@ -234,7 +236,9 @@ class Engine:
             affine = torch.cat([linear, offset[..., None]], 2)
         return [replace(t, affine=a.clone()) for t, a in zip(starts, affine, strict=True)]
 
-    def warp(self, sources: list[Prepared], targets: list[Prepared], starts: list[Transform], places: list[Tensor]) -> list[Transform]:
+    def warp(
+        self, sources: list[Prepared], targets: list[Prepared], starts: list[Transform], places: list[Tensor]
+    ) -> list[Transform]:
         """Deformable transforms on top of affine ones; all pairs in one batch."""
         c = self.config
         place = torch.stack(places)
@@ -261,7 +265,9 @@ class Engine:
         ]
 
     @torch.no_grad()
-    def similarity(self, sources: list[Prepared], targets: list[Prepared], transforms: list[Transform], places: list[Tensor]) -> list[float]:
+    def similarity(
+        self, sources: list[Prepared], targets: list[Prepared], transforms: list[Transform], places: list[Tensor]
+    ) -> list[float]:
         """Local NCC where the source's organs land, of each pair under its transform, on the finest grid about the organs' place."""
         c = self.config
         place = torch.stack(places)
@@ -300,7 +306,9 @@ class Engine:
         centre = torch.stack([s.centre for s in sources])[:, None, None, None]
         reach = at.new_tensor([n * s / 2 for n, s in zip(c.texture_grid, c.texture_step, strict=True)])
         grid = ((at - centre) / reach).flip(-1)
-        moving, inside, mask = F.grid_sample(textures, grid, mode="bilinear", padding_mode="zeros", align_corners=False).split(1, 1)
+        moving, inside, mask = F.grid_sample(textures, grid, mode="bilinear", padding_mode="zeros", align_corners=False).split(
+            1, 1
+        )
         weight = (mask * inside * valid).detach()
         return correlation(moving, fixed, weight, c.window)
 
@@ -434,4 +442,6 @@ def _transform(name: str, stage: str, frame: Transform, known: Known, engine: En
     if stage != "deformable":
         return replace(frame, affine=affine)
     centre = known[f"{name}.search"][13:].to(engine.device)
-    return replace(frame, affine=affine, velocity=known[f"{name}.velocity"].to(engine.device), centre=centre, reach=engine.reach)
+    return replace(
+        frame, affine=affine, velocity=known[f"{name}.velocity"].to(engine.device), centre=centre, reach=engine.reach
+    )

@@ -29,7 +29,11 @@ class ContrastHparams(Method.Hparams):
     negatives: int = Field(500, ge=1, description="negatives an anchor, balanced over the other classes [known]")
     temperature: float = tunable(0.1, low=0.03, high=0.5, log=True, minimum=1e-3, doc="InfoNCE temperature [ancestor]")
     confidence: float = tunable(
-        0.7, low=0.5, high=0.95, maximum=1, doc="unlabelled anchors need a pseudo-label with a top-1 probability above this [choice]"
+        0.7,
+        low=0.5,
+        high=0.95,
+        maximum=1,
+        doc="unlabelled anchors need a pseudo-label with a top-1 probability above this [choice]",
     )
     contrast_start: float = tunable(
         0.1, low=0, high=0.3, maximum=1, doc="unlabelled pixels join after this part of the steps [ancestor: 3,000 of 40,000]"
@@ -99,7 +103,7 @@ class PixelContrast(nn.Module):
         """
         groups = self._sample(features, torch.stack(classes))
         if len(groups) < 2:
-            return sum(f.sum() for f in features) * 0.0
+            return torch.stack([f.sum() for f in features]).sum() * 0.0
         losses = []
         for group in groups:
             negatives = self._negatives([g.embedding for g in groups if g is not group])

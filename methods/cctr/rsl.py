@@ -17,7 +17,6 @@ from datasets.slices import IGNORE, Batch, resize_label
 from methods.losses import supervised_loss
 from methods.method import Method, Step, Task, tunable
 
-
 VOTE_SHARPNESS = 10.0
 
 

@@ -26,7 +26,9 @@ SPACING = (9.0, 2.5, 2.5)
 SHAPE = (8, 56, 56)
 
 
-def heart(name: str, shift: tuple[float, float] = (0, 0), scale: float = 1.0, labelled: bool = False, squash: float = 1.0) -> Volume:
+def heart(
+    name: str, shift: tuple[float, float] = (0, 0), scale: float = 1.0, labelled: bool = False, squash: float = 1.0
+) -> Volume:
     """A ring with a crescent beside it among blobs, moved in plane by ``shift`` mm, sized by ``scale``, flattened by ``squash``."""
     z, y, x = (
         (np.arange(n) - (n - 1) / 2).reshape([-1 if i == a else 1 for i in range(3)]) * s
@@ -74,7 +76,11 @@ def quality(pair: Pair | Transform, source: Volume, truth: Volume) -> float:
 
 @pytest.mark.parametrize(
     ("change", "affine_at_least"),
-    [({"shift": (25.0, -20.0)}, 0.85), ({"shift": (-15.0, 10.0), "scale": 1.2}, 0.75), ({"shift": (12.0, 8.0), "squash": 1.15}, 0.7)],
+    [
+        ({"shift": (25.0, -20.0)}, 0.85),
+        ({"shift": (-15.0, 10.0), "scale": 1.2}, 0.75),
+        ({"shift": (12.0, 8.0), "squash": 1.15}, 0.7),
+    ],
 )
 def test_known_maps_are_found_and_the_deformation_helps(engine: Engine, change: dict, affine_at_least: float) -> None:
     source, truth = heart("a_1", labelled=True), heart("b_1", labelled=True, **change)
@@ -122,7 +128,9 @@ def test_outside_the_source_s_field_of_view_is_ignored() -> None:
 
 def test_frames_map_voxels_to_mm_and_back() -> None:
     frame = Frame((5, 11, 21), (10.0, 2.0, 1.0))
-    assert torch.equal(frame.to_mm(torch.tensor([[2.0, 5.0, 10.0], [0.0, 0.0, 0.0]])), torch.tensor([[0.0, 0, 0], [-20, -10, -10]]))
+    assert torch.equal(
+        frame.to_mm(torch.tensor([[2.0, 5.0, 10.0], [0.0, 0.0, 0.0]])), torch.tensor([[0.0, 0, 0], [-20, -10, -10]])
+    )
     points = torch.rand(50, 3) * 10
     assert torch.allclose(frame.to_voxels(frame.to_mm(points)), points, atol=1e-4)
 
@@ -163,7 +171,12 @@ def test_vote_is_weighted_and_leaves_out_what_is_ignored() -> None:
 
 
 def study() -> list[Volume]:
-    return [heart("a_1", labelled=True), heart("a_2", scale=0.85, labelled=True), heart("b_1", (18.0, -9.0)), heart("c_1", (-20.0, 14.0), 1.1)]
+    return [
+        heart("a_1", labelled=True),
+        heart("a_2", scale=0.85, labelled=True),
+        heart("b_1", (18.0, -9.0)),
+        heart("c_1", (-20.0, 14.0), 1.1),
+    ]
 
 
 def transforms(found: Registrations) -> list[list[tuple[int, float, torch.Tensor]]]:
@@ -202,10 +215,16 @@ def test_a_damaged_cache_file_is_computed_again(tmp_path: Path) -> None:
     for file in tmp_path.rglob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:50])
     again = Registrations.load(study(), tmp_path, "affine")
-    assert all(torch.equal(a[2], b[2]) for x, y in zip(transforms(fresh), transforms(again), strict=True) for a, b in zip(x, y, strict=True))
+    assert all(
+        torch.equal(a[2], b[2])
+        for x, y in zip(transforms(fresh), transforms(again), strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
 
 
-def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def worse(self: _Work, target: int) -> list[Pair | None]:
         frame = frame_of(self.volumes[target])
         return [Pair(Transform(frame, frame, torch.eye(3, 4)), 0.5, 0.4, 0.0, 0.0) for _ in self.sources(target)]

@@ -117,7 +117,11 @@ def test_a_failing_cell_is_a_record_and_the_exit_code_says_so(tmp_path: Path) ->
 
 def corrupt_acdc(folder: Path) -> Path:
     (folder / "data" / "slices").mkdir(parents=True)
-    names = {"train_slices.list": ["patient001_frame01_slice_1"], "val.list": ["patient002_frame01"], "test.list": ["patient003_frame01"]}
+    names = {
+        "train_slices.list": ["patient001_frame01_slice_1"],
+        "val.list": ["patient002_frame01"],
+        "test.list": ["patient003_frame01"],
+    }
     for name, lines in names.items():
         (folder / name).write_text("\n".join(lines) + "\n")
     (folder / "data" / "slices" / "patient001_frame01_slice_1.h5").write_bytes(b"this is no HDF5 file")

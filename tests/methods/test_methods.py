@@ -56,7 +56,9 @@ def test_every_term_is_above_zero_and_training_moves_every_trainable_weight(make
     assert all(value > 0 for row in history for value in row.values()), history
     moving = {key: value for key, value in method.named_parameters() if value.requires_grad}
     # A bias before batch normalisation has no gradient but rounding.
-    still = [key for key, value in moving.items() if torch.equal(value, before[key]) and not key.endswith((".0.bias", ".4.bias"))]
+    still = [
+        key for key, value in moving.items() if torch.equal(value, before[key]) and not key.endswith((".0.bias", ".4.bias"))
+    ]
     assert not still
 
 
@@ -132,7 +134,7 @@ def test_terms_reach_the_networks_they_should(make_task: MakeTask) -> None:
 def test_pseudo_labels_are_detached(make_task: MakeTask) -> None:
     """What A learns from B moves A and not B: with A's own weights frozen, B gets only A's teaching."""
     method = build(make_task(), "cps")
-    batch, step = method.task.bank.batch(0, 0, 3, 3), Step(10, 20)
+    batch = method.task.bank.batch(0, 0, 3, 3)
     views = method.view(batch)  # type: ignore[operator]
     pseudo_b = views.probabilities[1][3:].argmax(1)
     loss = method.exchange(views.logits[0][3:], views.probabilities[0][3:], pseudo_b)  # type: ignore[operator]

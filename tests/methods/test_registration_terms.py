@@ -24,7 +24,9 @@ def truth(name: str) -> torch.Tensor:
 def plain_batch(task: Task, rows: list[int], labelled: int) -> Batch:
     """Slices without augmentation."""
     index = torch.tensor(rows)
-    return Batch(task.bank.image[index], task.bank.label[index[:labelled]].long(), index, torch.eye(2, 3).repeat(len(rows), 1, 1))
+    return Batch(
+        task.bank.image[index], task.bank.label[index[:labelled]].long(), index, torch.eye(2, 3).repeat(len(rows), 1, 1)
+    )
 
 
 def test_the_warped_label_under_the_true_transform_is_the_label(make_task: MakeTask) -> None:

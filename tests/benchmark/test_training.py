@@ -1,0 +1,111 @@
+"""The loop: exact resume, selection on validation, and what happens when the loss is not finite."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.store import CellFolder
+from benchmark.training import Diverged, Fitted, Interrupted, Progress, fit
+from datasets.slices import Batch, SliceBank
+from methods.mean_teacher import MeanTeacher
+from methods.method import Method, Step, Task
+from methods.supervised import Supervised
+from tests.methods.conftest import DEPTH, make_task  # noqa: F401 - a fixture
+
+MakeTask = Callable[..., Task]
+
+
+def train(
+    method: Method,
+    folder: Path,
+    scores: list[float] | None = None,
+    stop_after: int | None = None,
+    seen: list[Progress] | None = None,
+) -> Fitted:
+    left = iter(scores or [0.1, 0.2])
+    steps = iter(range(1, 1000))
+    return fit(
+        method,
+        method.task.bank,
+        method.task.protocol,
+        seed=5,
+        folder=CellFolder(folder),
+        validate=lambda _: next(left),
+        tell=lambda progress: seen.append(Progress(**vars(progress))) if seen is not None else None,
+        stopping=lambda: stop_after is not None and next(steps) >= stop_after,
+    )
+
+
+def build(task: Task) -> MeanTeacher:
+    torch.manual_seed(0)
+    return MeanTeacher(task, MeanTeacher.Hparams())
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 10, 13])
+def test_a_resumed_run_equals_an_uninterrupted_one(make_task: MakeTask, tmp_path: Path, stop_after: int) -> None:  # noqa: F811
+    whole = build(make_task())
+    uninterrupted = train(whole, tmp_path / "whole")
+    with pytest.raises(Interrupted, match=f"step {stop_after} of 20"):
+        train(build(make_task()), tmp_path / "cut", stop_after=stop_after)
+    resumed = build(make_task())
+    later = [0.1, 0.2] if stop_after < 10 else [0.2]
+    again = train(resumed, tmp_path / "cut", later)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
+    assert again.history == uninterrupted.history and again.best_step == uninterrupted.best_step
+    assert all(torch.equal(again.best_state[key], value) for key, value in uninterrupted.best_state.items())
+
+
+def test_a_finished_training_is_not_repeated(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
+    first = build(make_task())
+    train(first, tmp_path)
+    second = build(make_task())
+    train(second, tmp_path, scores=[])
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+
+
+def test_the_best_validation_score_keeps_its_weights(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
+    method = build(make_task(validations=4))
+    fitted = train(method, tmp_path, [0.3, 0.7, 0.5, 0.7])
+    assert fitted.best_step == 10 and fitted.best_score == 0.7  # the first of equals
+    last = method.state_dict()
+    assert any(not torch.equal(value, last[key]) for key, value in fitted.best_state.items())
+    assert [row["validation"] for row in fitted.history if "validation" in row] == [0.3, 0.7, 0.5, 0.7]
+
+
+def test_the_history_adds_up_and_progress_is_told_at_every_step(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
+    seen: list[Progress] = []
+    fitted = train(build(make_task()), tmp_path, seen=seen)
+    for row in fitted.history:
+        assert row["loss"] == pytest.approx(row["supervised"] + row["consistency"])
+    assert [p.step for p in seen] == list(range(1, 21)) and math.isfinite(seen[-1].loss) and seen[-1].validation == 0.2
+
+
+class Exploding(Supervised):
+    """Supervised until step 5, then NaN."""
+
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        terms = super().losses(batch, step)
+        return terms if step.index < 5 else {"supervised": terms["supervised"] * math.nan}
+
+
+def test_a_loss_that_is_not_finite_stops_the_cell_and_says_where(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
+    method = Exploding(make_task(), Exploding.Hparams())
+    with pytest.raises(Diverged, match=r"step 6 of 20.*supervised"):
+        train(method, tmp_path)
+
+
+def test_without_validation_cases_there_are_no_best_weights(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
+    method = build(make_task())
+    task = method.task
+    fitted = fit(method, task.bank, task.protocol, 5, CellFolder(tmp_path), None, lambda _: None, lambda: False)
+    assert not fitted.best_state and fitted.history
+
+
+def test_slices_of_all_volumes_are_used(make_task: MakeTask) -> None:  # noqa: F811
+    bank: SliceBank = make_task().bank
+    rows = torch.cat([bank.batch(5, step, 4, 4).slice for step in range(20)])
+    assert set(rows.tolist()) == set(range(4 * DEPTH))
