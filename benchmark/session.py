@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -84,8 +85,11 @@ class Session:
             volumes = [
                 (training_volumes(open_dataset(c.dataset, c.data), c.labelled), kind) for (kind, _), c in studies.items()
             ]
-            with StageDisplay(self.console, "registration") as stage:
-                fill_cache(volumes, self.store.registrations, self.jobs, stage.tell)
+            try:
+                with StageDisplay(self.console, "registration") as stage:
+                    fill_cache(volumes, self.store.registrations, self.jobs, stage.tell)
+            except BrokenProcessPool:
+                self.console.print("warning: a registration process died (memory?); cells will compute what is missing")
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""

@@ -62,7 +62,7 @@ class Mirror:
                     mlflow.set_tracking_uri(self.uri)
                     self.experiment = self._find_experiment(mlflow)
                 yield mlflow
-        except mlflow.exceptions.MlflowException as error:
+        except (mlflow.exceptions.MlflowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise BadInput(
                 f"--tracking: {self.uri} cannot be used ({reason}); expected an MLflow tracking URI or none"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -78,16 +80,25 @@ def fill_cache(
     """Compute what ``Registrations.load`` will ask for: (volumes, kind) of each study, with ``jobs`` single-threaded processes.
 
     tell: called with (target volumes done, in all). Results do not depend on ``jobs``, and finished volumes survive an interruption.
+
+    Raises:
+        BrokenProcessPool: a worker process died.
     """
     works = [_Work(list(volumes), folder, kind, RegistrationConfig()) for volumes, kind in studies]
     # A target's turn comes for all studies in a row, in one process, so that none waits for another's lock.
-    tasks = range(max(len(work.volumes) for work in works))
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), context, initializer=_start_worker, initargs=(works,)) as pool:
-        futures = [pool.submit(_register_in_worker, target) for target in tasks]
-        for done, future in enumerate(as_completed(futures), 1):
-            future.result()
-            tell(done, len(futures))
+    targets = range(max(len(work.volumes) for work in works))
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        dir=folder, suffix=".pickle"
+    ) as shared:  # a pipe this full blocks for good if a worker dies
+        pickle.dump(works, shared)
+        shared.flush()
+        context = get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(targets)), context, initializer=_start_worker, initargs=(shared.name,)) as pool:
+            futures = [pool.submit(_register_in_worker, target) for target in targets]
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                tell(done, len(futures))
 
 
 class _Work:
@@ -159,9 +170,9 @@ def _write(file: Path, known: Known) -> None:
     os.replace(temporary, file)
 
 
-def _start_worker(works: list[_Work]) -> None:
+def _start_worker(works: str) -> None:
     torch.set_num_threads(1)
-    _worker["works"] = works
+    _worker["works"] = pickle.loads(Path(works).read_bytes())  # written by the parent, a moment ago
 
 
 def _register_in_worker(target: int) -> None:
