@@ -44,7 +44,7 @@ class Session:
         """Run what is not done; returns how many cells did not end well. Every finished cell is mirrored to MLflow at once.
 
         Raises:
-            BadInput: the tracking server does not answer.
+            BadInput: a file of the dataset is not in order, or the tracking server does not answer. Nothing has run then.
             KeyboardInterrupt: after every running cell has written its checkpoint.
         """
         outcomes = Counter({"done": len(self.cells) - len(self.todo)})
@@ -52,6 +52,7 @@ class Session:
             self.console.print(f"{outcomes['done']} of {len(self.cells)} cells are done already", highlight=False)
         mirror = Mirror(self.store, self.tracking)
         if self.todo:
+            self._check_data()
             mirror.connect()
             self._register()
             with GridDisplay(self.console, len(self.todo), self.jobs) as display:
@@ -73,6 +74,16 @@ class Session:
             yield
         except BadInput as error:
             self.console.print(f"warning: {error}; the records are kept", markup=False, soft_wrap=True)
+
+    def _check_data(self) -> None:
+        """Read everything that the cells will read, so that a bad file is named before hours are spent. Unlabelled masks are not read."""
+        dataset = open_dataset(self.todo[0].dataset, self.todo[0].data)
+        labelled = {case for cell in self.todo for case in cell.labelled}
+        split = dataset.split
+        for case in split.train:
+            dataset.read(case, labels=case in labelled)
+        for case in (*split.val, *(case for cases in split.tests.values() for case in cases)):
+            dataset.read(case, labels=True)
 
     def _register(self) -> None:
         """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""

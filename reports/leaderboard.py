@@ -226,7 +226,7 @@ def to_terminal(table: pd.DataFrame) -> Group:
     shown = [column for column in COLUMNS if column.in_terminal]
     parts: list[Table | Text] = []
     for title, rows in _sections(table):
-        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
         for column in shown:
             grid.add_column(
                 Text(_header(column, rows)),
