@@ -85,7 +85,11 @@ def run(
     if dry_run:
         out.print(session.plan())
         return
-    failed = session.run()
+    try:
+        failed = session.run()
+    except KeyboardInterrupt:
+        err.print("stopped; the same command continues from here")
+        raise typer.Exit(130) from None
     from reports.leaderboard import to_terminal
 
     table, files = session.report()
@@ -135,15 +139,12 @@ def _wrote(files: list[Path]) -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input is one sentence on stderr and exit code 2, Ctrl-C is 130."""
+    """Run the command line; bad input is one sentence on stderr and exit code 2."""
     try:
         app()
     except BadInput as error:
         err.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("stopped; the same command continues from here")
-        sys.exit(130)
 
 
 def _escaped(error: Exception) -> str:

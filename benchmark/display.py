@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from benchmark.grid import Cell
 
@@ -28,6 +37,12 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def _bars(console: Console, *more: ProgressColumn) -> Progress:
+    """Bars with a count and a text of one's own; nothing at all where the console is no terminal."""
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
+    return Progress(*columns, TextColumn("{task.fields[text]}"), *more, console=console, disable=not console.is_terminal)
+
+
 class GridDisplay:
     """Progress over all cells of a grid: step, loss, validation score, time left for the cell and for the grid."""
 
@@ -40,16 +55,7 @@ class GridDisplay:
         self.fractions: dict[str, float] = {}
         self.printed: dict[str, float] = {}
         self.tasks: dict[str, TaskID] = {}
-        self.bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self.bars = _bars(console, TimeElapsedColumn())
         self.grid = self.bars.add_task("grid (cells)", total=cells, text="")
 
     def __enter__(self) -> GridDisplay:
@@ -89,9 +95,9 @@ class GridDisplay:
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def _grid_left(self) -> float:
-        """Seconds left for the grid, taking the remaining cells to cost what the finished parts cost so far."""
+        """Seconds left for the grid, taking the rest to cost what the parts done so far cost; not known before a twentieth of a cell."""
         parts = self.finished_cells + sum(self.fractions.values())
-        return (time.monotonic() - self.began) / parts * (self.cells - parts) if parts else math.nan
+        return (time.monotonic() - self.began) / parts * (self.cells - parts) if parts > 0.05 else math.nan
 
     def _update_grid(self) -> None:
         self.bars.update(self.grid, completed=self.finished_cells, text=f"left {duration(self._grid_left())}")
@@ -104,16 +110,7 @@ class StageDisplay:
         self.console, self.name = console, name
         self.began = self.printed = time.monotonic()
         self.last = (0, 0)
-        self.bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
+        self.bars = _bars(console)
         self.task = self.bars.add_task(escape(name), total=None, text="")
 
     def __enter__(self) -> StageDisplay:

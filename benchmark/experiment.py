@@ -17,7 +17,7 @@ from benchmark import environment, registry
 from benchmark.evaluation import evaluate, validation_score
 from benchmark.grid import Cell
 from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
-from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv
+from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
 from datasets.dataset import Dataset, Volume
 from datasets.registration import Registrations
 from datasets.slices import SliceBank
@@ -84,18 +84,14 @@ def _run(
     dataset = open_dataset(cell.dataset, cell.data)
     protocol = cell.protocol
 
-    bank = SliceBank(list(training_volumes(dataset, cell.labelled)), protocol.image_size, device)
-    registrations = functools.partial(Registrations.load, bank.volumes, store.registrations)
-    torch.manual_seed(cell.seed)
-    method_class = registry.load("methods", cell.method)
-    task = Task(len(dataset.classes), dataset.channels, protocol, bank, registrations)
-    method: Method = method_class(task, method_class.Hparams(**cell.hparams)).to(device)  # type: ignore[attr-defined]
+    volumes = training_volumes(dataset, cell.labelled)
+    method = _build(cell, dataset, device, functools.partial(Registrations.load, volumes, store.registrations))
 
     validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)]
     score = functools.partial(
         validation_score, volumes=validation, classes=len(dataset.classes), protocol=protocol, device=device
     )
-    fitted = fit(method, bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
+    fitted = fit(method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
     cases = _test(method, dataset, cell, fitted, device)
     record = describe_cell(cell) | {
@@ -120,6 +116,25 @@ def _run(
         "cases.csv": cases.to_csv(index=False),
         "record.json": json.dumps(record, indent=1),
     }
+
+
+def _build(cell: Cell, dataset: Dataset, device: torch.device, registrations: Callable[[str], Registrations]) -> Method:
+    """The cell's method on its training slices, initialised from its seed."""
+    bank = SliceBank(list(training_volumes(dataset, cell.labelled)), cell.protocol.image_size, device)
+    task = Task(len(dataset.classes), dataset.channels, cell.protocol, bank, registrations)
+    torch.manual_seed(cell.seed)
+    method_class = registry.load("methods", cell.method)
+    method: Method = method_class(task, method_class.Hparams(**cell.hparams)).to(device)  # type: ignore[attr-defined]
+    return method
+
+
+def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
+    """Seconds that the cell's training will take, from a few steps timed now. Registrations are left out: none is computed."""
+    environment.make_deterministic()
+    dataset = open_dataset(cell.dataset, cell.data)
+    count = len(training_volumes(dataset, cell.labelled))
+    method = _build(cell, dataset, torch.device(device_name), lambda kind: Registrations([[] for _ in range(count)], 0))
+    return step_seconds(method, cell.protocol, cell.seed, steps) * cell.protocol.steps
 
 
 def _test(method: Method, dataset: Dataset, cell: Cell, fitted: Fitted, device: torch.device) -> pd.DataFrame:

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmark import registry
 from benchmark.display import GridDisplay, StageDisplay, duration
 from benchmark.errors import BadInput
-from benchmark.experiment import open_dataset, training_volumes
+from benchmark.experiment import open_dataset, training_seconds, training_volumes
 from benchmark.grid import Cell
 from benchmark.launchers.local import run_cells
 from benchmark.store import Records, Store
@@ -38,6 +38,7 @@ class Session:
         self.jobs = jobs
         self.tracking = tracking
         self.console = console
+        self._timed: dict[str, float] = {}
         self.todo = [cell for cell in cells if not self.store.folder(cell).done()]
 
     def run(self) -> int:
@@ -121,24 +122,20 @@ class Session:
         )
 
     def plan(self) -> Table:
-        """The cells, which are done, and an estimate of the time left from finished cells of the same method and protocol."""
+        """The cells, which are done, and an estimate of the time left."""
         table = Table(title=f"{len(self.cells)} cells, {len(self.cells) - len(self.todo)} done", title_justify="left")
         for column in ("cell", "method", "labels", "draw", "seed", "protocol", "state", "estimate"):
             table.add_column(column, justify="right" if column in ("labels", "draw", "seed", "estimate") else "left")
         todo = {cell.id for cell in self.todo}
-        seconds = {cell.id: self._estimate(cell) for cell in self.todo}
+        with self.console.status("timing a few steps of methods that have no finished cell"):
+            seconds = {cell.id: self._estimate(cell) for cell in self.todo}
         for cell in self.cells:
-            state = "to do" if cell.id in todo else "done"
-            table.add_row(
-                cell.id,
-                cell.variant.replace("[", r"\["),
-                *map(str, (cell.labels, cell.draw, cell.seed, cell.protocol.name)),
-                state,
-                duration(seconds[cell.id]) if cell.id in todo else "",
-            )
-        left = sum(seconds.values()) / self.jobs
-        known = "estimated from finished cells" if left == left else "some methods have no finished cell to go by"
-        table.caption = f"time left with {self.jobs} jobs: {duration(left)} ({known})"
+            waits = cell.id in todo
+            numbers = map(str, (cell.labels, cell.draw, cell.seed, cell.protocol.name))
+            estimate = duration(seconds[cell.id]) if waits else ""
+            table.add_row(cell.id, escape(cell.variant), *numbers, "to do" if waits else "done", estimate)
+        left = duration(sum(seconds.values()) / self.jobs)
+        table.caption = f"time left with {self.jobs} jobs: about {left}, registrations not counted"
         return table
 
     @cached_property
@@ -149,12 +146,17 @@ class Session:
         return cells if cells.empty else cells[cells["outcome"] == "done"]
 
     def _estimate(self, cell: Cell) -> float:
-        """Median seconds of finished cells of the same method and protocol in this store; NaN where there is none."""
-        cells = self._finished
-        if cells.empty:
-            return float("nan")
-        same = cells[(cells["method"] == cell.method) & (cells["protocol"] == cell.protocol.name)]
-        return median(same["seconds"]) if len(same) else float("nan")
+        """Seconds of training: the median of finished cells of the same method, dataset and protocol, else from a few steps now."""
+        done = self._finished
+        if not done.empty:
+            same = (
+                (done["variant"] == cell.variant) & (done["protocol"] == cell.protocol.name) & (done["dataset"] == cell.dataset)
+            )
+            if same.any():
+                return float(done.loc[same, "seconds"].median())
+        if cell.variant not in self._timed:
+            self._timed[cell.variant] = training_seconds(cell, self.device)
+        return self._timed[cell.variant]
 
 
 def summary(record: dict[str, Any] | None, outcome: str) -> str:

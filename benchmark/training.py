@@ -75,10 +75,7 @@ def fit(
         Interrupted: ``stopping`` said so.
         Diverged: a loss became NaN or infinite.
     """
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(
-        parameters, lr=protocol.learning_rate, momentum=protocol.momentum, weight_decay=protocol.weight_decay
-    )
+    optimiser = _optimiser(method, protocol)
     start, fitted = _resume(method, optimiser, folder)
     log_every = max(1, protocol.steps // LOG_POINTS)
     looks = {round(protocol.steps * (i + 1) / protocol.validations) for i in range(protocol.validations)} if validate else set()
@@ -111,6 +108,24 @@ def fit(
         if stop:
             raise Interrupted(f"stopped after step {done} of {protocol.steps}; the same command continues from there")
     return fitted
+
+
+def step_seconds(method: Method, protocol: Protocol, seed: int, steps: int) -> float:
+    """Mean seconds of a training step over ``steps`` from the middle of training, after one to warm up. Changes the method."""
+    optimiser = _optimiser(method, protocol)
+    began = 0.0
+    for index in range(steps + 1):
+        terms = _update(method, optimiser, method.task.bank, protocol, seed, Step(protocol.steps // 2 + index, protocol.steps))
+        sum(float(value) for value in terms.values())  # waits for the device
+        began = began or time.perf_counter()
+    return (time.perf_counter() - began) / steps
+
+
+def _optimiser(method: Method, protocol: Protocol) -> torch.optim.Optimizer:
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    return torch.optim.SGD(
+        parameters, lr=protocol.learning_rate, momentum=protocol.momentum, weight_decay=protocol.weight_decay
+    )
 
 
 def _update(

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.grid import Cell
+from benchmark.workers import follow_parent
 
 if TYPE_CHECKING:
     from benchmark.training import Progress
@@ -78,16 +76,9 @@ def _outcome(future: Future[str]) -> str:
 
 
 def _start_worker(events: Any, stop: Any, parent: int) -> None:
-    """Once a worker: keep the channel to the parent, leave Ctrl-C to it, and end when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Once a worker: keep the channel to the parent."""
+    follow_parent(parent)
     _worker.update(events=events, stop=stop)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _run_in_worker(cell: Cell, store: Path, device: str) -> str:

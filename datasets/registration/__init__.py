@@ -23,6 +23,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from benchmark.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Known, Pair, RegistrationConfig, prepare, register_target
 from datasets.registration.transform import Transform, vote, warp_label
@@ -93,12 +94,15 @@ def fill_cache(
     ) as shared:  # a pipe this full blocks for good if a worker dies
         pickle.dump(works, shared)
         shared.flush()
-        context = get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(targets)), context, initializer=_start_worker, initargs=(shared.name,)) as pool:
+        start = (shared.name, os.getpid())
+        pool = ProcessPoolExecutor(min(jobs, len(targets)), get_context("spawn"), initializer=_start_worker, initargs=start)
+        try:
             futures = [pool.submit(_register_in_worker, target) for target in targets]
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
                 tell(done, len(futures))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Work:
@@ -170,7 +174,8 @@ def _write(file: Path, known: Known) -> None:
     os.replace(temporary, file)
 
 
-def _start_worker(works: str) -> None:
+def _start_worker(works: str, parent: int) -> None:
+    follow_parent(parent)
     torch.set_num_threads(1)
     _worker["works"] = pickle.loads(Path(works).read_bytes())  # written by the parent, a moment ago
 

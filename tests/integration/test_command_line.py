@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -62,7 +63,14 @@ def test_dry_run_shows_what_is_done_and_what_is_left(finished: tuple[Path, subpr
     assert result.returncode == 0
     lines = [line for line in result.stdout.splitlines() if "cps" in line]
     assert len(lines) == 2 and "done" in lines[0] and "to do" in lines[1]
-    assert "time left" in result.stdout and not list(store.rglob("*/cps/*/checkpoint.pt"))
+    assert "time left with" in result.stdout and len(list(store.glob("phantom/cps/*"))) == 1
+
+
+def test_dry_run_on_an_empty_store_times_a_few_steps(tmp_path: Path) -> None:
+    result = bench(*small_run(tmp_path / "none", "--methods", "cctr[rsl=false]", "--labels", "1", "--dry-run"))
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if "cctr[rsl=false]" in line]
+    assert "to do" in line and re.search(r"0:0\d:\d\d", line) and not (tmp_path / "none").exists()
 
 
 def test_report_writes_tables_and_figures_from_records_alone(
@@ -109,6 +117,30 @@ def test_killed_in_the_middle_a_cell_continues_to_the_same_bits(
     assert resumed.returncode == 0, resumed.stderr
     for name in ("model.safetensors", "cases.csv", "history.csv"):
         assert next(whole.rglob(name)).read_bytes() == next(broken.rglob(name)).read_bytes(), name
+
+
+def test_ctrl_c_writes_a_checkpoint_and_the_command_goes_on(tmp_path: Path) -> None:
+    arguments = [
+        "run",
+        "--protocol",
+        "quick",
+        "--store",
+        tmp_path,
+        "--tracking",
+        "none",
+        "--methods",
+        "supervised",
+        "--labels",
+        "1",
+    ]
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130 and "continues" in told and "Traceback" not in told
+    assert list(tmp_path.rglob("checkpoint.pt")) and not list(tmp_path.rglob(".done"))
 
 
 def test_a_failing_cell_is_a_record_and_the_exit_code_says_so(tmp_path: Path) -> None:
