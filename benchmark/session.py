@@ -163,7 +163,8 @@ def summary(record: dict[str, Any] | None, outcome: str) -> str:
     """One line on how a cell ended."""
     match outcome:
         case "done" if record:
-            return f"val DSC {record['validation'] or float('nan'):.3f}  {duration(record['seconds'])}"
+            score = record["validation"]
+            return f"val DSC {'-' if score is None else format(score, '.3f')}  {duration(record['seconds'])}"
         case "failed" if record:
             return record["error"].splitlines()[0]
         case "busy":
