@@ -99,7 +99,9 @@ class Session:
             ]
             try:
                 with StageDisplay(self.console, "registration") as stage:
-                    fill_cache(volumes, self.store.registrations, self.jobs, stage.tell)
+                    found = fill_cache(volumes, self.store.registrations, self.jobs, stage.tell)
+                counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
+                self.console.print(f"registration: {counts}", highlight=False, soft_wrap=True)
             except BrokenProcessPool:
                 self.console.print("warning: a registration process died (memory?); cells will compute what is missing")
 

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -77,10 +78,13 @@ class Registrations:
 
 def fill_cache(
     studies: Sequence[tuple[Sequence[Volume], str]], folder: Path, jobs: int, tell: Callable[[int, int], None]
-) -> None:
+) -> Counter[str]:
     """Compute what ``Registrations.load`` will ask for: (volumes, kind) of each study, with ``jobs`` single-threaded processes.
 
     tell: called with (target volumes done, in all). Results do not depend on ``jobs``, and finished volumes survive an interruption.
+
+    Returns:
+        How many pairs were "accepted" and "rejected", over all studies.
 
     Raises:
         BrokenProcessPool: a worker process died.
@@ -98,9 +102,11 @@ def fill_cache(
         pool = ProcessPoolExecutor(min(jobs, len(targets)), get_context("spawn"), initializer=_start_worker, initargs=start)
         try:
             futures = [pool.submit(_register_in_worker, target) for target in targets]
+            outcomes: Counter[str] = Counter()
             for done, future in enumerate(as_completed(futures), 1):
-                future.result()
+                outcomes += future.result()
                 tell(done, len(futures))
+            return outcomes
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -142,12 +148,16 @@ class _Work:
                 _write(file, known)
         return pairs
 
+    def keeps(self, pair: Pair) -> bool:
+        """Whether methods get to see the pair; the control "identity" keeps all."""
+        return pair.accepted or self.kind == "identity"
+
     def ranked(self, target: int, pairs: list[Pair | None]) -> list[Candidate]:
         """Accepted pairs, best similarity first."""
         found = [
             Candidate(source, pair)
             for source, pair in zip(self.sources(target), pairs, strict=True)
-            if pair is not None and (pair.accepted or self.kind == "identity")
+            if pair is not None and self.keeps(pair)
         ]
         return sorted(found, key=lambda candidate: -candidate.similarity)
 
@@ -180,7 +190,10 @@ def _start_worker(works: str, parent: int) -> None:
     _worker["works"] = pickle.loads(Path(works).read_bytes())  # written by the parent, a moment ago
 
 
-def _register_in_worker(target: int) -> None:
+def _register_in_worker(target: int) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
     for work in _worker["works"]:
         if target < len(work.volumes):
-            work.register(target)
+            pairs = [pair for pair in work.register(target) if pair is not None]
+            outcomes.update("accepted" if work.keeps(pair) else "rejected" for pair in pairs)
+    return outcomes
