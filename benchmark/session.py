@@ -70,7 +70,7 @@ class Session:
 
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """Tracking must not cost a grid its remaining cells: a server that fails later is told of and left behind."""
+        """What comes after a cell must not cost a grid its remaining cells: a server or report that fails is told of and left."""
         try:
             yield
         except BadInput as error:
@@ -109,9 +109,10 @@ class Session:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
         from reports.leaderboard import leaderboard, write_report
 
-        files = write_report(self.store.collect(), self.store.report)
-        if self.todo:
-            with self._tolerant():
+        files: list[Path] = []
+        with self._tolerant():  # older cells of the store may not be comparable; this session's table is printed all the same
+            files = write_report(self.store.collect(), self.store.report)
+            if self.todo:
                 Mirror(self.store, self.tracking).add_files(self.cells[0].command, files)
         return leaderboard(self.records()), files
 

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.store import CellFolder
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -83,6 +85,22 @@ def test_report_writes_tables_and_figures_from_records_alone(
     assert set(table["variant"]) >= {"supervised", "cctr"}
     assert "cctr" in (tmp_path / "leaderboard.md").read_text()
     assert (tmp_path / "figures" / "label_efficiency.png").stat().st_size > 5000
+
+
+def test_cells_of_older_data_in_the_store_do_not_hide_a_finished_grid(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished[0] / "phantom" / "cps", store / "phantom" / "cps")
+    (now,) = (store / "phantom" / "cps").iterdir()
+    record = json.loads((now / "record.json").read_text()) | {"cell": "older", "data_hash": "another"}
+    files = {name: (now / name).read_text() for name in ("cases.csv", "history.csv")}
+    CellFolder(now.with_name("older")).finish(files | {"record.json": json.dumps(record)})
+    result = bench(*small_run(store, "--methods", "cps", "--labels", "1"))
+    assert result.returncode == 0 and "warning:" in result.stderr and "another" in result.stderr
+    assert "cps" in result.stdout
+    refused = bench("report", "--store", store)
+    assert refused.returncode == 2 and refused.stderr.startswith("error:")
 
 
 def test_the_record_says_what_ran_it(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
