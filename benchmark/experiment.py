@@ -19,7 +19,7 @@ from benchmark.grid import Cell
 from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
 from datasets.dataset import Dataset, Volume
-from datasets.registration import Registrations
+from datasets.registration import Recipe, Registrations
 from datasets.slices import SliceBank
 from methods.method import Method, Task, count_parameters
 
@@ -85,7 +85,7 @@ def _run(
     protocol = cell.protocol
 
     volumes = training_volumes(dataset, cell.labelled)
-    method = _build(cell, dataset, device, functools.partial(Registrations.load, volumes, store.registrations))
+    method = _build(cell, dataset, device, functools.partial(Registrations.load, volumes, store.registrations, device))
 
     validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)]
     score = functools.partial(
@@ -118,7 +118,7 @@ def _run(
     }
 
 
-def _build(cell: Cell, dataset: Dataset, device: torch.device, registrations: Callable[[str], Registrations]) -> Method:
+def _build(cell: Cell, dataset: Dataset, device: torch.device, registrations: Callable[[Recipe], Registrations]) -> Method:
     """The cell's method on its training slices, initialised from its seed."""
     bank = SliceBank(list(training_volumes(dataset, cell.labelled)), cell.protocol.image_size, device)
     task = Task(len(dataset.classes), dataset.channels, cell.protocol, bank, registrations)
@@ -133,7 +133,7 @@ def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
     environment.make_deterministic()
     dataset = open_dataset(cell.dataset, cell.data)
     count = len(training_volumes(dataset, cell.labelled))
-    method = _build(cell, dataset, torch.device(device_name), lambda kind: Registrations([[] for _ in range(count)], 0))
+    method = _build(cell, dataset, torch.device(device_name), lambda recipe: Registrations([[] for _ in range(count)], 0))
     return step_seconds(method, cell.protocol, cell.seed, steps) * cell.protocol.steps
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -90,16 +91,16 @@ class Session:
         """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""
         studies = {}
         for cell in self.todo:
-            kind = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_kind  # type: ignore[attr-defined]
-            if kind is not None:
-                studies[kind, cell.labelled] = cell
+            recipe = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_recipe  # type: ignore[attr-defined]
+            if recipe is not None:
+                studies[recipe, cell.labelled] = cell
         if studies:
             volumes = [
-                (training_volumes(open_dataset(c.dataset, c.data), c.labelled), kind) for (kind, _), c in studies.items()
+                (training_volumes(open_dataset(c.dataset, c.data), c.labelled), recipe) for (recipe, _), c in studies.items()
             ]
             try:
                 with StageDisplay(self.console, "registration") as stage:
-                    found = fill_cache(volumes, self.store.registrations, self.jobs, stage.tell)
+                    found = fill_cache(volumes, self.store.registrations, torch.device(self.device), self.jobs, stage.tell)
                 counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
                 self.console.print(f"registration: {counts}", highlight=False, soft_wrap=True)
             except BrokenProcessPool:

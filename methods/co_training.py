@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from datasets.slices import Batch
+from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
 from methods.losses import most_likely, supervised_loss
 from methods.method import Method, Network, Step, Task, tunable
 
@@ -28,13 +29,13 @@ class Views:
 class CoTraining(Method):
     """Networks A (reported) and B; L = L_sup(A) + L_sup(B) + w(t) (exchange(A, Y_B) + exchange(B, Y_A)), Y = argmax, detached."""
 
-    class Hparams(Method.Hparams):
+    class Hparams(RegistrationHparams):
         exchange: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the weight of the other's pseudo-labels")
 
         @property
         def needs_unlabelled(self) -> bool:
             """Whether any term with a weight above 0 looks at unlabelled slices."""
-            return self.exchange > 0
+            return self.exchange > 0 or self.rsl
 
     a: Network
     b: Network
@@ -42,6 +43,8 @@ class CoTraining(Method):
     def build(self, task: Task) -> None:
         self.a = task.unet()
         self.b = self.second(task)
+        if self.hp.rsl:
+            self.rsl = RegistrationSupervision(task, self.hp)
 
     @abstractmethod
     def second(self, task: Task) -> Network:
@@ -63,7 +66,7 @@ class CoTraining(Method):
         return Views(features, logits, (torch.softmax(logits[0], 1), torch.softmax(logits[1], 1)))
 
     def base_terms(self, views: Views, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The supervised terms of both networks and the exchange of pseudo-labels."""
+        """The supervised terms of both networks, the exchange of pseudo-labels, and RSL where it is on."""
         n = batch.labelled
         terms = {
             "supervised_a": supervised_loss(views.logits[0][:n], batch.label),
@@ -74,6 +77,9 @@ class CoTraining(Method):
             a = self.exchange(views.logits[0][n:], views.probabilities[0][n:], pseudo_b)
             b = self.exchange(views.logits[1][n:], views.probabilities[1][n:], pseudo_a)
             terms["exchange"] = self.hp.exchange * step.ramp * (a + b)
+        if self.hp.rsl:
+            _, belief = most_likely((views.probabilities[0] + views.probabilities[1])[n:])
+            terms["rsl"] = self.rsl([logits[n:] for logits in views.logits], batch, belief, step)
         return terms
 
     def predictions(self, image: Tensor) -> dict[str, Tensor]:

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from benchmark.registry import register
 from datasets.slices import Batch
+from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
 from methods.ema import make_teacher, update_teacher
-from methods.losses import supervised_loss
+from methods.losses import most_likely, supervised_loss
 from methods.method import Method, Step, Task, tunable
 
 
@@ -21,26 +22,35 @@ from methods.method import Method, Step, Task, tunable
 class MeanTeacher(Method):
     """L = L_sup + w(t) MSE(student softmax, teacher softmax of a noised view) on unlabelled slices."""
 
-    class Hparams(Method.Hparams):
+    class Hparams(RegistrationHparams):
         ema_decay: float = tunable(0.99, low=0.9, high=0.999, maximum=1, doc="teacher's decay per step")
         consistency: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the consistency weight")
         noise: float = tunable(0.1, low=0.02, high=0.3, doc="std of the teacher's input noise, clipped at twice that")
 
+        @property
+        def needs_unlabelled(self) -> bool:
+            """Whether any term looks at unlabelled slices."""
+            return self.consistency > 0 or self.rsl
+
     def build(self, task: Task) -> None:
         self.student = task.unet()
         self.teacher = make_teacher(self.student)
+        if self.hp.rsl:
+            self.rsl = RegistrationSupervision(task, self.hp)
 
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        used = len(batch.image) if self.hp.consistency else batch.labelled
+        used = len(batch.image) if self.hp.needs_unlabelled else batch.labelled
         logits = self.student(batch.image[:used])
+        probabilities = torch.softmax(logits[batch.labelled :], 1)
         terms = {"supervised": supervised_loss(logits[: batch.labelled], batch.label)}
         if self.hp.consistency:
             unlabelled = batch.image[batch.labelled :]
             noise = (torch.randn_like(unlabelled) * self.hp.noise).clamp(-2 * self.hp.noise, 2 * self.hp.noise)
             with torch.no_grad():
                 target = torch.softmax(self.teacher(unlabelled + noise), 1)
-            gap = F.mse_loss(torch.softmax(logits[batch.labelled :], 1), target)
-            terms["consistency"] = self.hp.consistency * step.ramp * gap
+            terms["consistency"] = self.hp.consistency * step.ramp * F.mse_loss(probabilities, target)
+        if self.hp.rsl:
+            terms["rsl"] = self.rsl([logits[batch.labelled :]], batch, most_likely(probabilities)[1], step)
         return terms
 
     def after_step(self, step: Step) -> None:

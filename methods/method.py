@@ -21,7 +21,7 @@ from methods.networks.swin_unet import SwinUNet
 from methods.networks.unet import UNet
 
 if TYPE_CHECKING:
-    from datasets.registration import Registrations
+    from datasets.registration import Recipe, Registrations
 
 
 def tunable(
@@ -62,8 +62,8 @@ class Task:
     channels: int
     protocol: Protocol
     bank: SliceBank
-    registrations: Callable[[str], Registrations]
-    """Registrations of the labelled volumes to all training volumes, by kind of transform ("deformable", "affine", "identity")."""
+    registrations: Callable[[Recipe], Registrations]
+    """Registrations of the labelled volumes to all training volumes, by kind of transform and similarity."""
 
     def unet(self) -> UNet:
         """A freshly initialised 2-D U-Net of the protocol's size."""
@@ -90,8 +90,8 @@ class Method(nn.Module, ABC):
         model_config = ConfigDict(frozen=True, extra="forbid")
 
         @property
-        def registration_kind(self) -> str | None:
-            """The kind of transform that these hparams need between training volumes, or None."""
+        def registration_recipe(self) -> Recipe | None:
+            """The registrations that these hparams need between training volumes, or None."""
             return None
 
     def __init__(self, task: Task, hparams: Hparams) -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +26,21 @@ from safetensors.torch import load, save
 
 from benchmark.workers import follow_parent
 from datasets.dataset import Volume
-from datasets.registration.engine import Engine, Known, Pair, RegistrationConfig, prepare, register_target
+from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
+from datasets.registration.pairs import Kind, Known, Pair, TargetRegistration
+from datasets.registration.similarity import Similarity
 from datasets.registration.transform import Transform, vote, warp_label
 
-__all__ = ["Candidate", "Registrations", "Transform", "fill_cache", "vote", "warp_label"]
+__all__ = ["Candidate", "Recipe", "Registrations", "Transform", "fill_cache", "vote", "warp_label"]
 
 _worker: dict[str, Any] = {}
+
+
+class Recipe(NamedTuple):
+    """What may be chosen about registration: the kind of transform, and the similarity that it climbs and is judged by."""
+
+    kind: Kind = "deformable"
+    similarity: Similarity = "lncc"
 
 
 @dataclass(frozen=True)
@@ -64,22 +73,24 @@ class Registrations:
     rejected: int
 
     @staticmethod
-    def load(volumes: Sequence[Volume], folder: Path, kind: str) -> Registrations:
+    def load(volumes: Sequence[Volume], folder: Path, device: torch.device, recipe: Recipe) -> Registrations:
         """Registrations of the labelled among ``volumes`` to all of them, from the cache in ``folder``; what is missing is computed.
 
-        kind: "deformable", "affine" or "identity". Two processes may work on one cache.
+        Two processes may work on one cache. CPU and GPU have caches of their own, since their results differ in the last bits.
         """
-        work = _Work(list(volumes), folder, kind, RegistrationConfig())
+        work = _Work(list(volumes), folder, device, recipe)
         found = [work.register(target) for target in range(len(volumes))]
-        ranked = [work.ranked(target, pairs) for target, pairs in enumerate(found)]
-        rejected = sum(pair is not None for pairs in found for pair in pairs) - sum(map(len, ranked))
-        return Registrations(ranked, rejected)
+        return Registrations([work.accepted(pairs) for pairs in found], sum(len(p) - len(work.accepted(p)) for p in found))
+
+
+Study = tuple[Sequence[Volume], Recipe]
+"""What one cell needs: the training volumes, labelled ones with their label, and the recipe."""
 
 
 def fill_cache(
-    studies: Sequence[tuple[Sequence[Volume], str]], folder: Path, jobs: int, tell: Callable[[int, int], None]
+    studies: Sequence[Study], folder: Path, device: torch.device, jobs: int, tell: Callable[[int, int], None]
 ) -> Counter[str]:
-    """Compute what ``Registrations.load`` will ask for: (volumes, kind) of each study, with ``jobs`` single-threaded processes.
+    """Compute what ``Registrations.load`` will ask for each study: on a CPU with ``jobs`` single-threaded processes.
 
     tell: called with (target volumes done, in all). Results do not depend on ``jobs``, and finished volumes survive an interruption.
 
@@ -89,10 +100,16 @@ def fill_cache(
     Raises:
         BrokenProcessPool: a worker process died.
     """
-    works = [_Work(list(volumes), folder, kind, RegistrationConfig()) for volumes, kind in studies]
+    works = [_Work(list(volumes), folder, device, recipe) for volumes, recipe in studies]
     # A target's turn comes for all studies in a row, in one process, so that none waits for another's lock.
     targets = range(max(len(work.volumes) for work in works))
+    outcomes: Counter[str] = Counter()
     folder.mkdir(parents=True, exist_ok=True)
+    if device.type != "cpu":
+        for target in targets:
+            outcomes += _register(works, target)
+            tell(target + 1, len(targets))
+        return outcomes
     with tempfile.NamedTemporaryFile(
         dir=folder, suffix=".pickle"
     ) as shared:  # a pipe this full blocks for good if a worker dies
@@ -102,7 +119,6 @@ def fill_cache(
         pool = ProcessPoolExecutor(min(jobs, len(targets)), get_context("spawn"), initializer=_start_worker, initargs=start)
         try:
             futures = [pool.submit(_register_in_worker, target) for target in targets]
-            outcomes: Counter[str] = Counter()
             for done, future in enumerate(as_completed(futures), 1):
                 outcomes += future.result()
                 tell(done, len(futures))
@@ -112,62 +128,60 @@ def fill_cache(
 
 
 class _Work:
-    """The volumes of one cell and the cache file of each target."""
+    """The volumes of one study and the cache file of each target."""
 
-    def __init__(self, volumes: list[Volume], folder: Path, kind: str, config: RegistrationConfig) -> None:
-        self.volumes, self.kind, self.config = volumes, kind, config
+    def __init__(self, volumes: list[Volume], folder: Path, device: torch.device, recipe: Recipe) -> None:
+        self.volumes, self.kind = volumes, recipe.kind
+        config = RegistrationConfig(similarity=recipe.similarity)
         key = hashlib.sha256(json.dumps(config.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
-        self.folder = folder / key
+        self.folder = folder / f"{key}-{device.type}"
         self.labelled = [i for i, volume in enumerate(volumes) if volume.label is not None]
-        self.engine = Engine(config, torch.device("cpu"))
-        self.prepared: dict[int, Any] = {}
+        self.engine = Engine(config, device)
+        self.frames = [frame_of(volume) for volume in volumes]
+        self.images = [_content(volume) for volume in volumes]
+        self.names = {i: _labelled_content(self.images[i], volumes[i].label) for i in self.labelled}
+        self.prepared: dict[int, Prepared] = {}
 
-    def _prepare(self, index: int) -> Any:
+    def _prepare(self, index: int) -> Prepared:
         if index not in self.prepared:
             self.prepared[index] = prepare(self.volumes[index], self.engine.device)
         return self.prepared[index]
 
-    def sources(self, target: int) -> list[int]:
-        """Labelled volumes of other cases."""
-        return [i for i in self.labelled if self.volumes[i].case != self.volumes[target].case]
-
-    def register(self, target: int) -> list[Pair | None]:
-        """One target against all its sources, through the cache."""
-        sources = self.sources(target)
-        names = [_content(self.volumes[i], self.volumes[i].label) for i in sources]
-        prepared = [self._prepare(i) for i in sources]
-        if not sources or self.kind == "identity":
-            return register_target(names, prepared, self._prepare(target), self.kind, self.engine, {}) if sources else []
+    def register(self, target: int) -> list[Candidate]:
+        """One target against all labelled volumes of other cases, through the cache: those not dropped, best similarity first."""
+        sources = [i for i in self.labelled if self.volumes[i].case != self.volumes[target].case]
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / f"{_content(self.volumes[target], None)}.safetensors"
+        file = self.folder / f"{self.images[target]}.safetensors"
         with FileLock(file.with_suffix(".lock")):
             known = _read(file)
             before = len(known)
-            pairs = register_target(names, prepared, self._prepare(target), self.kind, self.engine, known)
+            work = TargetRegistration(
+                [self.names[i] for i in sources],
+                lambda i: self._prepare(target if i < 0 else sources[i]),
+                self.engine,
+                known,
+            )
+            kept = work.compute(self.kind)
             if len(known) > before:
                 _write(file, known)
-        return pairs
-
-    def keeps(self, pair: Pair) -> bool:
-        """Whether methods get to see the pair; the control "identity" keeps all."""
-        return pair.accepted or self.kind == "identity"
-
-    def ranked(self, target: int, pairs: list[Pair | None]) -> list[Candidate]:
-        """Accepted pairs, best similarity first."""
-        found = [
-            Candidate(source, pair)
-            for source, pair in zip(self.sources(target), pairs, strict=True)
-            if pair is not None and self.keeps(pair)
-        ]
+        found = [Candidate(sources[i], work.pair(i, self.kind, self.frames[sources[i]], self.frames[target])) for i in kept]
         return sorted(found, key=lambda candidate: -candidate.similarity)
 
+    def accepted(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Those that methods get to see; the control "identity" keeps all."""
+        return [c for c in candidates if c.pair.accepted or self.kind == "identity"]
 
-def _content(volume: Volume, label: np.ndarray | None) -> str:
-    """Hash of a volume's image and spacing; with the label for a source, whose organs steer its registration."""
-    digest = hashlib.sha256(repr((volume.image.shape, volume.spacing, volume.spacing_known)).encode() + volume.image.tobytes())
-    if label is not None:
-        digest.update(label.tobytes())
-    return digest.hexdigest()[:24]
+
+def _content(volume: Volume) -> str:
+    """Hash of a volume's image and spacing."""
+    spacing = repr((volume.image.shape, volume.spacing, volume.spacing_known))
+    return hashlib.sha256(spacing.encode() + volume.image.tobytes()).hexdigest()[:24]
+
+
+def _labelled_content(image: str, label: np.ndarray | None) -> str:
+    """Hash of a source: its label steers its registration."""
+    assert label is not None
+    return hashlib.sha256(image.encode() + label.tobytes()).hexdigest()[:24]
 
 
 def _read(file: Path) -> Known:
@@ -191,9 +205,14 @@ def _start_worker(works: str, parent: int) -> None:
 
 
 def _register_in_worker(target: int) -> Counter[str]:
+    return _register(_worker["works"], target)
+
+
+def _register(works: list[_Work], target: int) -> Counter[str]:
     outcomes: Counter[str] = Counter()
-    for work in _worker["works"]:
+    for work in works:
         if target < len(work.volumes):
-            pairs = [pair for pair in work.register(target) if pair is not None]
-            outcomes.update("accepted" if work.keeps(pair) else "rejected" for pair in pairs)
+            found = work.register(target)
+            accepted = len(work.accepted(found))
+            outcomes.update(accepted=accepted, rejected=len(found) - accepted)
     return outcomes

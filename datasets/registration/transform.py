@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,11 @@ class Frame:
     def to_voxels(self, mm: Tensor) -> Tensor:
         """mm from the centre (..., 3) zyx to voxel coordinates."""
         return mm / mm.new_tensor(self.spacing) + self._centre(mm)
+
+    def in_units(self, unit: tuple[float, float, float]) -> Frame:
+        """The same grid with its spacing counted in units of ``unit`` (z, y, x) mm."""
+        z, y, x = (s / u for s, u in zip(self.spacing, unit, strict=True))
+        return Frame(self.shape, (z, y, x))
 
     def voxels(self) -> Tensor:
         """All voxel coordinates, (D*H*W, 3) float32."""
@@ -54,14 +60,36 @@ class Transform:
 
     def to_source(self, points: Tensor) -> Tensor:
         """Target voxel coordinates (n, 3) zyx to source voxel coordinates."""
-        mm = self._deform(self.target.to_mm(points), 1.0)
-        return self.source.to_voxels(apply_affine(self.affine, mm))
+        return self.source.to_voxels(self.to_source_mm(self.target.to_mm(points)))
 
     def to_target(self, points: Tensor) -> Tensor:
         """Source voxel coordinates (n, 3) zyx to target voxel coordinates: the inverse of ``to_source``."""
+        return self.target.to_voxels(self.to_target_mm(self.source.to_mm(points)))
+
+    def to_source_mm(self, mm: Tensor) -> Tensor:
+        """mm from the target's centre (n, 3) zyx to mm from the source's centre."""
+        moved = self._deform(mm, 1.0)
+        return moved @ self.affine[:, :3].T + self.affine[:, 3]
+
+    def to_target_mm(self, mm: Tensor) -> Tensor:
+        """mm from the source's centre (n, 3) zyx to mm from the target's centre: the inverse of ``to_source_mm``."""
         matrix = torch.linalg.inv(self.affine[:, :3].double()).float()
-        mm = (matrix @ (self.source.to_mm(points) - self.affine[:, 3]).T).T
-        return self.target.to_voxels(self._deform(mm, -1.0))
+        return self._deform((matrix @ (mm - self.affine[:, 3]).T).T, -1.0)
+
+    def cpu(self) -> Transform:
+        """The same transform with its tensors in main memory."""
+        parts: Any = {name: value.cpu() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **parts)
+
+    def in_mm(self, unit: tuple[float, float, float]) -> Transform:
+        """A transform between frames in units of ``unit`` mm as the same map between frames in mm."""
+        u = self.affine.new_tensor(unit)
+        z, y, x = (1 / v for v in unit)
+        affine = torch.cat([self.affine[:, :3] * u[:, None] / u, (self.affine[:, 3] * u)[:, None]], 1)
+        frames = (self.source.in_units((z, y, x)), self.target.in_units((z, y, x)))
+        if self.velocity is None or self.centre is None or self.reach is None:
+            return Transform(*frames, affine)
+        return Transform(*frames, affine, self.velocity * u[:, None, None, None], self.centre * u, self.reach * u)
 
     def _deform(self, mm: Tensor, sign: float) -> Tensor:
         if self.velocity is None or self.centre is None or self.reach is None:
@@ -70,11 +98,6 @@ class Transform:
         velocity = F.interpolate(sign * self.velocity[None], finer, mode="trilinear", align_corners=True)
         field = exponential(velocity, self.reach)[0]
         return mm + sample_field(field, (mm - self.centre) / self.reach)
-
-
-def apply_affine(affine: Tensor, mm: Tensor) -> Tensor:
-    """A p + b for points (n, 3)."""
-    return mm @ affine[:, :3].T + affine[:, 3]
 
 
 def exponential(velocity: Tensor, reach: Tensor) -> Tensor:
@@ -101,17 +124,21 @@ def folded_fraction(transform: Transform) -> float:
     field = exponential(transform.velocity[None], transform.reach)[0]
     steps = [2 * float(r) / (n - 1) for r, n in zip(transform.reach, field.shape[1:], strict=True)]
     gradients = torch.stack(torch.gradient(field, spacing=steps, dim=(1, 2, 3)), 1)
-    jacobian = torch.eye(3)[:, :, None, None, None] + gradients
+    jacobian = torch.eye(3, device=field.device)[:, :, None, None, None] + gradients
     return float((torch.linalg.det(jacobian.movedim((0, 1), (-2, -1))) <= 0).float().mean())
 
 
-def warp_label(transform: Transform, label: Tensor) -> Tensor:
-    """A source label (D, H, W) uint8 on the target's native grid, nearest neighbour; IGNORE outside the source's field of view."""
-    points = transform.to_source(transform.target.voxels()).round().long()
+def warp_label(transform: Transform, label: Tensor, back: bool = False) -> Tensor:
+    """A source label (D, H, W) uint8 on the target's native grid, nearest neighbour; IGNORE outside the source's field of view.
+
+    back: the other way, a target label on the source's grid.
+    """
+    grid, carry = (transform.source, transform.to_target) if back else (transform.target, transform.to_source)
+    points = carry(grid.voxels()).round().long()
     shape = torch.tensor(label.shape)
     inside = ((points >= 0) & (points < shape)).all(1)
     z, y, x = points.clamp(min=0).minimum(shape - 1).unbind(1)
-    return torch.where(inside, label[z, y, x], IGNORE).view(transform.target.shape).to(torch.uint8)
+    return torch.where(inside, label[z, y, x], IGNORE).view(grid.shape).to(torch.uint8)
 
 
 def vote(labels: Tensor, weights: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.registry import register
+from datasets.registration import Recipe
 from datasets.slices import Batch
 from methods.cctr.contrast import ContrastHparams, PixelContrast, anchor_classes
 from methods.cctr.reps import RegisteredPositives
-from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
 from methods.co_training import Views
 from methods.cross_teaching import CrossTeaching
 from methods.losses import most_likely
@@ -24,18 +24,19 @@ from methods.method import Step, Task
 class CCTR(CrossTeaching):
     """L = L_sup + w_cps(t) L_cps + w_cl L_cl + w_rs L_rs. Without its last two terms it is cross-teaching, to the bit."""
 
-    class Hparams(CrossTeaching.Hparams, ContrastHparams, RegistrationHparams):
+    class Hparams(CrossTeaching.Hparams, ContrastHparams):
+        rsl: bool = Field(True, description="registration supervision loss on or off")
         contrastive: bool = Field(True, description="pixel contrast on or off; off, REPS has nothing to act on")
         reps: bool = Field(True, description="registration-enhanced positive sampling on or off")
         reps_k: int = Field(1, ge=1, le=8, description="labelled volumes, best registered first, that give a positive [choice]")
 
         @property
         def needs_unlabelled(self) -> bool:
-            return self.exchange > 0 or self.contrastive or self.rsl
+            return super().needs_unlabelled or self.contrastive
 
         @property
-        def registration_kind(self) -> str | None:
-            return self.registration if self.rsl or (self.contrastive and self.reps) else None
+        def registration_recipe(self) -> Recipe | None:
+            return self.recipe if self.rsl or (self.contrastive and self.reps) else None
 
     def build(self, task: Task) -> None:
         super().build(task)
@@ -43,20 +44,14 @@ class CCTR(CrossTeaching):
         if self.hp.contrastive:
             self.contrast = PixelContrast(widths, task.classes, self.hp)
             if self.hp.reps:
-                registrations = task.registrations(self.hp.registration)
+                registrations = task.registrations(self.hp.recipe)
                 self.reps = RegisteredPositives(task, registrations, len(widths), self.hp.reps_k)
-        if self.hp.rsl:
-            self.rsl = RegistrationSupervision(task, self.hp)
 
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         views = self.view(batch)
         terms = self.base_terms(views, batch, step)
-        n = batch.labelled
         if self.hp.contrastive:
             terms["contrast"] = self.hp.contrast * self._contrast(views, batch, step)
-        if self.hp.rsl:
-            _, belief = most_likely((views.probabilities[0] + views.probabilities[1])[n:])
-            terms["rsl"] = self.rsl([logits[n:] for logits in views.logits], batch, belief, step)
         return terms
 
     def _contrast(self, views: Views, batch: Batch, step: Step) -> Tensor:

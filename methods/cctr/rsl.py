@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.registration import Registrations, vote, warp_label
+from datasets.registration import Recipe, Registrations, vote, warp_label
 from datasets.slices import IGNORE, Batch, resize_label
 from methods.losses import supervised_loss
 from methods.method import Method, Step, Task, tunable
@@ -21,9 +21,9 @@ VOTE_SHARPNESS = 10.0
 
 
 class RegistrationHparams(Method.Hparams):
-    """Hyper-parameters of the registration supervision loss."""
+    """Hyper-parameters of the registration supervision loss, off by default: a method whose own term it is switches it on."""
 
-    rsl: bool = Field(True, description="registration supervision loss on or off")
+    rsl: bool = Field(False, description="registration supervision loss on or off")
     rsl_weight: float = tunable(0.1, low=0.01, high=1, log=True, doc="constant weight of RSL [choice]")
     rsl_source: Literal["similarity", "agreement", "vote"] = Field(
         "vote",
@@ -36,6 +36,18 @@ class RegistrationHparams(Method.Hparams):
     registration: Literal["deformable", "affine", "identity"] = Field(
         "deformable", description="kind of transform between volumes; identity is the control [choice]"
     )
+    similarity: Literal["lncc", "ncc"] = Field(
+        "lncc", description="what registration climbs: local or global normalised cross-correlation [choice]"
+    )
+
+    @property
+    def recipe(self) -> Recipe:
+        """The registrations that these values name."""
+        return Recipe(self.registration, self.similarity)
+
+    @property
+    def registration_recipe(self) -> Recipe | None:
+        return self.recipe if self.rsl else None
 
 
 class RegistrationSupervision(nn.Module):
@@ -53,7 +65,7 @@ class RegistrationSupervision(nn.Module):
         self.bank = task.bank
         self.classes = task.classes
         self.hp = hp
-        self.warped = warped_labels(task, task.registrations(hp.registration), hp.rsl_source == "vote")
+        self.warped = warped_labels(task, task.registrations(hp.recipe), hp.rsl_source == "vote")
         volumes = len(self.bank.volumes)
         self.register_buffer("choice", torch.zeros(volumes, dtype=torch.long))
         self.register_buffer("overlap", torch.zeros(volumes, len(self.warped), self.classes - 1))

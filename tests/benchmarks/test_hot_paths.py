@@ -14,8 +14,9 @@ from benchmark.experiment import open_dataset, training_volumes
 from benchmark.metrics import volume_metrics
 from benchmark.protocol import get_protocol
 from benchmark.training import _optimiser, _update
-from datasets.registration import Registrations, _content
-from datasets.registration.engine import Engine, RegistrationConfig, prepare, register_target
+from datasets.registration import Registrations
+from datasets.registration.engine import Engine, RegistrationConfig, prepare
+from datasets.registration.pairs import TargetRegistration
 from datasets.slices import SliceBank
 from methods.method import Method, Step, Task
 
@@ -30,7 +31,7 @@ def task() -> Task:
     protocol = get_protocol("quick")
     volumes = list(training_volumes(dataset, dataset.split.train[:3]))
     bank = SliceBank(volumes, protocol.image_size, torch.device("cpu"))
-    return Task(4, 1, protocol, bank, lambda kind: Registrations([[] for _ in volumes], 0))
+    return Task(4, 1, protocol, bank, lambda recipe: Registrations([[] for _ in volumes], 0))
 
 
 def build(task: Task, name: str) -> Method:
@@ -76,10 +77,11 @@ def test_batch_with_augmentation(benchmark: BenchmarkFixture, task: Task) -> Non
 def test_six_sources_to_one_target(benchmark: BenchmarkFixture, task: Task, tmp_path: Path) -> None:
     sources = [v for v in task.bank.volumes if v.label is not None]
     engine = Engine(RegistrationConfig(), torch.device("cpu"))
-    prepared = [prepare(v, engine.device) for v in sources]
-    target = prepare(task.bank.volumes[-1], engine.device)
-    names = [_content(v, v.label) for v in sources]
-    benchmark.pedantic(lambda: register_target(names, prepared, target, "deformable", engine, {}), rounds=3, warmup_rounds=1)
+    prepared = [prepare(v, engine.device) for v in (*sources, task.bank.volumes[-1])]
+    names = [v.name for v in sources]
+    benchmark.pedantic(
+        lambda: TargetRegistration(names, prepared.__getitem__, engine, {}).compute("deformable"), rounds=3, warmup_rounds=1
+    )
 
 
 @pytest.mark.benchmark(group="metrics")

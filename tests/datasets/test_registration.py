@@ -7,22 +7,15 @@ import pytest
 import torch
 
 from datasets.dataset import Volume
-from datasets.registration import Registrations, _Work, vote, warp_label
-from datasets.registration.engine import (
-    Engine,
-    Pair,
-    Prepared,
-    RegistrationConfig,
-    box,
-    correlation,
-    frame_of,
-    prepare,
-    register_target,
-)
+from datasets.registration import Candidate, Recipe, Registrations, _Work, vote, warp_label
+from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
+from datasets.registration.pairs import Kind, Pair, TargetRegistration
+from datasets.registration.similarity import box, correlation
 from datasets.registration.transform import Frame, Transform, folded_fraction
 from datasets.slices import IGNORE
 
 SPACING = (9.0, 2.5, 2.5)
+CPU = torch.device("cpu")
 SHAPE = (8, 56, 56)
 
 
@@ -63,9 +56,10 @@ def engine() -> Engine:
     return Engine(RegistrationConfig(), torch.device("cpu"))
 
 
-def register(engine: Engine, sources: list[Volume], target: Volume, kind: str = "deformable") -> list[Pair | None]:
-    prepared = [prepare(s, engine.device) for s in sources]
-    return register_target([s.name for s in sources], prepared, prepare(target, engine.device), kind, engine, {})
+def register(engine: Engine, source: Volume, target: Volume, kind: Kind = "deformable") -> Pair:
+    work = TargetRegistration(["source"], lambda i: prepare((source, target)[i], engine.device), engine, {})
+    assert work.compute(kind) == [0]
+    return work.pair(0, kind, frame_of(source), frame_of(target))
 
 
 def quality(pair: Pair | Transform, source: Volume, truth: Volume) -> float:
@@ -85,9 +79,8 @@ def quality(pair: Pair | Transform, source: Volume, truth: Volume) -> float:
 def test_known_maps_are_found_and_the_deformation_helps(engine: Engine, change: dict, affine_at_least: float) -> None:
     source, truth = heart("a_1", labelled=True), heart("b_1", labelled=True, **change)
     before = quality(Transform(frame_of(source), frame_of(truth), torch.eye(3, 4)), source, truth)
-    (affine,) = register(engine, [source], truth, "affine")
-    (deformable,) = register(engine, [source], truth)
-    assert affine is not None and deformable is not None and affine.accepted and deformable.accepted
+    affine, deformable = register(engine, source, truth, "affine"), register(engine, source, truth)
+    assert affine.accepted and deformable.accepted
     assert before < 0.6
     assert quality(affine, source, truth) > affine_at_least
     assert quality(deformable, source, truth) > quality(affine, source, truth) - 0.02
@@ -97,18 +90,56 @@ def test_known_maps_are_found_and_the_deformation_helps(engine: Engine, change: 
 
 def test_the_target_s_label_plays_no_part(engine: Engine) -> None:
     source, target = heart("a_1", labelled=True), heart("b_1", (20.0, 10.0), labelled=True)
-    (seen,) = register(engine, [source], target)
-    (hidden,) = register(engine, [source], Volume(target.name, target.case, target.image, None, SPACING))
-    assert seen is not None and hidden is not None and torch.equal(seen.transform.affine, hidden.transform.affine)
+    seen = register(engine, source, target)
+    hidden = register(engine, source, Volume(target.name, target.case, target.image, None, SPACING))
+    assert torch.equal(seen.transform.affine, hidden.transform.affine) and seen.after == hidden.after
 
 
 def test_both_directions_are_inverse_to_each_other(engine: Engine) -> None:
-    (pair,) = register(engine, [heart("a_1", labelled=True)], heart("b_1", (15.0, -12.0), 1.1, squash=1.1))
-    assert pair is not None and pair.transform.velocity is not None and float(pair.transform.velocity.abs().max()) > 1
+    pair = register(engine, heart("a_1", labelled=True), heart("b_1", (15.0, -12.0), 1.1, squash=1.1))
+    assert pair.transform.velocity is not None and float(pair.transform.velocity.abs().max()) > 1
     points = pair.transform.target.voxels()
     back = pair.transform.to_target(pair.transform.to_source(points))
     error = (back - points).abs()
     assert float(error.max()) < 0.75 and float(error.quantile(0.99)) < 0.15 and float(error.mean()) < 0.01, error.max(0)
+
+
+@pytest.mark.parametrize("factor", [0.3, 2.5])
+def test_small_and_large_organs_register_alike(engine: Engine, factor: float) -> None:
+    def resized(volume: Volume) -> Volume:
+        z, y, x = (s * factor for s in SPACING)
+        return Volume(volume.name, volume.case, volume.image, volume.label, (z, y, x))
+
+    source, truth = heart("a_1", labelled=True), heart("b_1", (25.0, -20.0), labelled=True)
+    pair = register(engine, resized(source), resized(truth))
+    assert quality(pair, source, truth) > 0.85
+    points = torch.rand(40, 3) * torch.tensor([7.0, 55.0, 55.0])
+    frames = frame_of(resized(truth)), frame_of(resized(source))
+    assert (pair.transform.target, pair.transform.source) == frames
+    through_mm = frames[1].to_voxels(pair.transform.to_source_mm(frames[0].to_mm(points)))
+    assert torch.allclose(through_mm, pair.transform.to_source(points), atol=1e-3)
+    back = frames[0].to_voxels(pair.transform.to_target_mm(frames[1].to_mm(through_mm)))
+    assert float((back - points).abs().max()) < 0.75
+
+
+def test_a_volume_stored_at_a_right_angle_is_found_where_orientation_is_unknown(engine: Engine) -> None:
+    def turned(volume: Volume, turns: int) -> Volume:
+        image, label = (np.ascontiguousarray(np.rot90(a, turns, (-2, -1))) for a in (volume.image, volume.label))
+        return Volume(volume.name, volume.case, image, label, SPACING, spacing_known=False)
+
+    source, upright = heart("a_1", labelled=True), heart("b_1", (8.0, -6.0), labelled=True)
+    source = turned(source, 0)
+    for turns in (1, 3):
+        target = turned(upright, turns)
+        assert quality(register(engine, source, target), source, target) > 0.75
+
+
+def test_labels_go_both_ways(engine: Engine) -> None:
+    source, truth = heart("a_1", labelled=True), heart("b_1", (20.0, -15.0), labelled=True)
+    pair = register(engine, source, truth)
+    assert source.label is not None and truth.label is not None
+    back = warp_label(pair.transform, torch.from_numpy(truth.label), back=True)
+    assert back.shape == source.label.shape and dice(back, torch.from_numpy(source.label)) > 0.8
 
 
 def test_identity_gives_back_the_label_itself() -> None:
@@ -157,7 +188,16 @@ def test_box_and_correlation_equal_plain_loops() -> None:
         covariance = float((p * q).mean() - p.mean() * q.mean())
         spread = float((p * p).mean() - p.mean() ** 2) * float((q * q).mean() - q.mean() ** 2)
         total += float(weight[0, 0, z, y, x]) * covariance / (spread + 1e-8) ** 0.5
-    assert float(correlation(a, b, weight, (3, 5, 5))) == pytest.approx(total / (float(weight.sum()) + 1e-4), abs=1e-4)
+    assert float(correlation(a, b, weight, (3, 5, 5), "lncc")) == pytest.approx(total / (float(weight.sum()) + 1e-4), abs=1e-4)
+
+
+def test_global_correlation_is_pearson_s_with_weights() -> None:
+    generator = torch.Generator().manual_seed(1)
+    a, b, weight = (torch.rand(2, 1, 4, 6, 5, generator=generator) for _ in range(3))
+    for n, found in enumerate(correlation(a, b, weight, (3, 3, 3), "ncc")):
+        p, q, w = (t[n].flatten().double().numpy() for t in (a, b, weight))
+        covariance = np.cov(p, q, aweights=w, ddof=0)
+        assert float(found) == pytest.approx(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), abs=1e-3)
 
 
 def test_box_has_the_right_gradient() -> None:
@@ -184,7 +224,7 @@ def transforms(found: Registrations) -> list[list[tuple[int, float, torch.Tensor
 
 
 def test_candidates_are_labelled_volumes_of_other_cases_best_first(tmp_path: Path) -> None:
-    found = Registrations.load(study(), tmp_path, "deformable")
+    found = Registrations.load(study(), tmp_path, CPU, Recipe())
     assert [len(candidates) for candidates in found.candidates] == [0, 0, 2, 2]
     for candidates in found.candidates[2:]:
         assert {c.source for c in candidates} == {0, 1}
@@ -193,10 +233,10 @@ def test_candidates_are_labelled_volumes_of_other_cases_best_first(tmp_path: Pat
 
 def test_the_cache_gives_the_same_bits_whatever_was_computed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volumes = study()
-    fresh = Registrations.load(volumes, tmp_path / "all", "deformable")
+    fresh = Registrations.load(volumes, tmp_path / "all", CPU, Recipe())
     alone = [Volume(v.name, v.case, v.image, v.label if v.name == "a_1" else None, v.spacing) for v in volumes]
-    Registrations.load(alone, tmp_path / "grown", "affine")
-    grown = Registrations.load(volumes, tmp_path / "grown", "deformable")
+    Registrations.load(alone, tmp_path / "grown", CPU, Recipe("affine"))
+    grown = Registrations.load(volumes, tmp_path / "grown", CPU, Recipe())
     for one, other in zip(transforms(fresh), transforms(grown), strict=True):
         assert [(s, a) for s, a, _ in one] == [(s, a) for s, a, _ in other]
         assert all(torch.equal(t, u) for (*_, t), (*_, u) in zip(one, other, strict=True))
@@ -206,15 +246,15 @@ def test_the_cache_gives_the_same_bits_whatever_was_computed_together(tmp_path: 
 
     for name in ("search", "refine", "warp"):
         monkeypatch.setattr(Engine, name, forbidden)
-    again = Registrations.load(volumes, tmp_path / "all", "deformable")
+    again = Registrations.load(volumes, tmp_path / "all", CPU, Recipe())
     assert [[c.source for c in cs] for cs in again.candidates] == [[c.source for c in cs] for cs in fresh.candidates]
 
 
 def test_a_damaged_cache_file_is_computed_again(tmp_path: Path) -> None:
-    fresh = Registrations.load(study(), tmp_path, "affine")
+    fresh = Registrations.load(study(), tmp_path, CPU, Recipe("affine"))
     for file in tmp_path.rglob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:50])
-    again = Registrations.load(study(), tmp_path, "affine")
+    again = Registrations.load(study(), tmp_path, CPU, Recipe("affine"))
     assert all(
         torch.equal(a[2], b[2])
         for x, y in zip(transforms(fresh), transforms(again), strict=True)
@@ -225,12 +265,13 @@ def test_a_damaged_cache_file_is_computed_again(tmp_path: Path) -> None:
 def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def worse(self: _Work, target: int) -> list[Pair | None]:
+    def worse(self: _Work, target: int) -> list[Candidate]:
         frame = frame_of(self.volumes[target])
-        return [Pair(Transform(frame, frame, torch.eye(3, 4)), 0.5, 0.4, 0.0, 0.0) for _ in self.sources(target)]
+        pair = Pair(Transform(frame, frame, torch.eye(3, 4)), 0.5, 0.4, 0.0, 0.0)
+        return [Candidate(source, pair) for source in self.labelled] if target >= 2 else []
 
     monkeypatch.setattr(_Work, "register", worse)
-    found = Registrations.load(study(), tmp_path, "affine")
+    found = Registrations.load(study(), tmp_path, CPU, Recipe("affine"))
     assert found.rejected == 4 and not any(found.candidates)
 
 
@@ -243,5 +284,5 @@ def test_an_empty_label_registers_without_error(engine: Engine) -> None:
     empty = heart("a_1", labelled=True)
     assert empty.label is not None
     empty.label[:] = 0
-    (pair,) = register(engine, [empty], heart("b_1"))
-    assert isinstance(pair, Pair) and isinstance(prepare(empty, engine.device), Prepared)
+    pair = register(engine, empty, heart("b_1"))
+    assert np.isfinite(pair.after) and isinstance(prepare(empty, engine.device), Prepared)

@@ -9,7 +9,8 @@ import torch
 from benchmark.protocol import get_protocol
 from datasets.dataset import Volume
 from datasets.registration import Candidate, Registrations
-from datasets.registration.engine import Pair, frame_of
+from datasets.registration.engine import frame_of
+from datasets.registration.pairs import Pair
 from datasets.registration.transform import Transform
 from datasets.slices import SliceBank
 from methods.method import Task
@@ -53,6 +54,6 @@ def make_task() -> Callable[..., Task]:
         protocol = get_protocol("smoke").model_copy(update=changes)
         volumes = [blob_volume(n, n[0] in "ab", s, i) for i, (n, s) in enumerate(SHIFTS.items())]
         bank = SliceBank(volumes, protocol.image_size, torch.device("cpu"))
-        return Task(4, 1, protocol, bank, lambda kind: known_registrations(volumes, SHIFTS))
+        return Task(4, 1, protocol, bank, lambda recipe: known_registrations(volumes, SHIFTS))
 
     return make

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from datasets.registration import Recipe
 from datasets.slices import IGNORE, Batch
 from methods.cctr.contrast import Anchors, ContrastHparams, PixelContrast
 from methods.cctr.reps import STRIDE, RegisteredPositives
@@ -31,7 +32,7 @@ def plain_batch(task: Task, rows: list[int], labelled: int) -> Batch:
 
 def test_the_warped_label_under_the_true_transform_is_the_label(make_task: MakeTask) -> None:
     task = make_task()
-    warped = warped_labels(task, task.registrations("deformable"), voted=False)
+    warped = warped_labels(task, task.registrations(Recipe()), voted=False)
     assert warped.shape == (2, 16, 32, 32)
     for position, name in ((2, "u1"), (3, "v1")):
         rows = slice(4 * position, 4 * position + 4)
@@ -86,7 +87,7 @@ def test_the_source_that_agrees_with_the_pseudo_label_is_chosen(make_task: MakeT
 @pytest.fixture
 def memory(make_task: MakeTask) -> RegisteredPositives:
     task = make_task()
-    return RegisteredPositives(task, task.registrations("deformable"), 2, 1)
+    return RegisteredPositives(task, task.registrations(Recipe()), 2, 1)
 
 
 def test_places_lie_within_one_cell_of_the_true_correspondence(memory: RegisteredPositives) -> None:
