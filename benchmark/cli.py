@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from benchmark.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmark.grid import Selection
+    from benchmark.session import Session
 
 app = typer.Typer(
     name="benchmark",
@@ -38,6 +44,19 @@ class Listing(StrEnum):
     protocols = "protocols"
 
 
+LabelsOption = Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")]
+DatasetOption = Annotated[str, typer.Option(help="See `ls datasets`.")]
+DataOption = Annotated[Path | None, typer.Option(help="The dataset's folder; phantom needs none.")]
+ProtocolOption = Annotated[str, typer.Option(help="smoke, quick or paper; see `ls protocols`.")]
+RunsOption = Annotated[int | None, typer.Option(min=1, help="N runs: run r labels draw r and uses seed r.  [default: 1]")]
+DrawsOption = Annotated[str | None, typer.Option(help="Instead of --runs: comma list of draws, crossed with --seeds.")]
+SeedsOption = Annotated[str | None, typer.Option(help="Instead of --runs: comma list of seeds, crossed with --draws.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+JobsOption = Annotated[int | None, typer.Option(min=1, help="Cells side by side.  [default: CPU cores; 1 on a GPU]")]
+TrackingOption = Annotated[str | None, typer.Option(help="MLflow tracking URI, or none.  [default: sqlite in the store]")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")]
+
+
 @app.command(
     epilog="Examples:\n\n"
     "`python -m benchmark run --methods cctr,cps --labels 1,3,7`\n\n"
@@ -47,22 +66,91 @@ def run(
     methods: Annotated[
         str, typer.Option(help="Comma list: name or name[param=value,...]; see `ls methods`.")
     ] = "supervised,cps,cctr",
-    labels: Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")] = "1,3,7",
-    dataset: Annotated[str, typer.Option(help="See `ls datasets`.")] = "phantom",
-    data: Annotated[Path | None, typer.Option(help="The dataset's folder; phantom needs none.")] = None,
-    protocol: Annotated[str, typer.Option(help="smoke, quick or paper; see `ls protocols`.")] = "quick",
-    runs: Annotated[int | None, typer.Option(min=1, help="N runs: run r labels draw r and uses seed r.  [default: 1]")] = None,
-    draws: Annotated[str | None, typer.Option(help="Instead of --runs: comma list of draws, crossed with --seeds.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Instead of --runs: comma list of seeds, crossed with --draws.")] = None,
+    labels: LabelsOption = "1,3,7",
+    dataset: DatasetOption = "phantom",
+    data: DataOption = None,
+    protocol: ProtocolOption = "quick",
+    runs: RunsOption = None,
+    draws: DrawsOption = None,
+    seeds: SeedsOption = None,
     store: StoreOption = Path("runs"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells side by side.  [default: CPU cores; 1 on a GPU]")] = None,
-    tracking: Annotated[str | None, typer.Option(help="MLflow tracking URI, or none.  [default: sqlite in the store]")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")
-    ] = False,
+    device: DeviceOption = "auto",
+    jobs: JobsOption = None,
+    tracking: TrackingOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train and test every method at every budget; stop and repeat the command to continue."""
+    from benchmark import grid
+
+    selections = partial(grid.parse_methods, methods)
+    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, device, jobs, tracking)
+    failed = _carry_out(session, dry_run)
+    from reports.leaderboard import to_terminal
+
+    table, files = session.report()
+    out.print(to_terminal(table))
+    _wrote(files)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`python -m benchmark ablate --method cctr --factors rsl,reps --labels 1,3,7 --runs 3`\n\n"
+    "`python -m benchmark ablate --method 'cctr[reps=false]' --factors 'registration=identity|affine|deformable' --labels 1`"
+)
+def ablate(
+    method: Annotated[str, typer.Option(help="The method: name or name[param=value,...].")] = "cctr",
+    factors: Annotated[
+        str, typer.Option(help="Comma list: a switch, or name=LEVEL|LEVEL..., baseline first; any hparam of the method.")
+    ] = "rsl,reps",
+    labels: LabelsOption = "1,3,7",
+    dataset: DatasetOption = "phantom",
+    data: DataOption = None,
+    protocol: ProtocolOption = "quick",
+    runs: RunsOption = None,
+    draws: DrawsOption = None,
+    seeds: SeedsOption = None,
+    store: StoreOption = Path("runs"),
+    device: DeviceOption = "auto",
+    jobs: JobsOption = None,
+    tracking: TrackingOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Run the full factorial of a method's parts; report what each adds and how they interact."""
+    from benchmark.ablation import parse_design
+
+    design, selections = parse_design(method, factors)
+    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, device, jobs, tracking)
+    failed = _carry_out(session, dry_run)
+    from reports import ablation, leaderboard
+
+    table, _ = session.report()
+    records = session.records()
+    name = "-".join([design.method, *design.factors])
+    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / name)
+    out.print(leaderboard.to_terminal(table))
+    out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
+    _wrote(files)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _session(
+    selections: Callable[[], list[Selection]],
+    dataset: str,
+    data: Path | None,
+    protocol: str,
+    labels: str,
+    runs: int | None,
+    draws: str | None,
+    seeds: str | None,
+    store: Path,
+    device: str,
+    jobs: int | None,
+    tracking: str | None,
+) -> Session:
+    """The grid that the options of ``run`` and ``ablate`` name. Options are checked first, cheapest checks before heavy imports."""
     from benchmark import grid
     from benchmark.protocol import get_protocol
     from benchmark.registry import check_name
@@ -70,7 +158,7 @@ def run(
     chosen = get_protocol(protocol)
     check_name("datasets", dataset)
     pairs = grid.parse_runs(runs, draws, seeds)
-    selections = grid.parse_methods(methods)
+    variants = selections()
 
     from benchmark import environment
     from benchmark.experiment import open_dataset
@@ -79,24 +167,21 @@ def run(
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     command = shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
-    cells = grid.expand(opened, selections, budgets, pairs, chosen, command)
+    cells = grid.expand(opened, variants, budgets, pairs, chosen, command)
     device = environment.pick_device(device)
-    session = Session(cells, store, device, jobs or (os.cpu_count() or 1 if device == "cpu" else 1), tracking, err)
+    return Session(cells, store, device, jobs or (os.cpu_count() or 1 if device == "cpu" else 1), tracking, err)
+
+
+def _carry_out(session: Session, dry_run: bool) -> int:
+    """Run the grid, or print its plan and leave; returns how many cells did not end well."""
     if dry_run:
         out.print(session.plan())
-        return
+        raise typer.Exit
     try:
-        failed = session.run()
+        return session.run()
     except KeyboardInterrupt:
         err.print("stopped; the same command continues from here")
         raise typer.Exit(130) from None
-    from reports.leaderboard import to_terminal
-
-    table, files = session.report()
-    out.print(to_terminal(table))
-    _wrote(files)
-    if failed:
-        raise typer.Exit(1)
 
 
 @app.command("ls", epilog="Example: `python -m benchmark ls methods`")

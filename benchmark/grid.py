@@ -74,34 +74,40 @@ def parse_methods(text: str) -> list[Selection]:
     Raises:
         BadInput: bad grammar, an unknown method, an unknown hparam or a value that it refuses.
     """
-    names = [_split_item(item) for item in _split_list(text)]
+    names = [split_item("--methods", item) for item in split_list(text)]
     for name, _ in names:  # all names are checked before the first import of a method: a typo answers at once
         registry.check_name("methods", name)
-    selections = [_resolve(name, given) for name, given in names]
+    selections = [resolve("--methods", name, given) for name, given in names]
     if not selections:
         raise BadInput("--methods names no method; expected a comma list such as cctr,cps")
     return list({s.variant: s for s in selections}.values())
 
 
-def _split_list(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     """Split at commas outside brackets."""
     return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
 
 
-def _split_item(item: str) -> tuple[str, dict[str, Any]]:
+def split_item(option: str, item: str) -> tuple[str, dict[str, Any]]:
+    """A method's name and the values given to it, from ``name`` or ``name[param=value,...]``."""
     match = re.fullmatch(r"([A-Za-z0-9_\-]+)(?:\[(.*)\])?", item)
     if not match:
-        raise BadInput(f"--methods: cannot read {item!r}; expected name or name[param=value,...]")
+        raise BadInput(f"{option}: cannot read {item!r}; expected name or name[param=value,...]")
     given = {}
     for pair in filter(None, (match[2] or "").split(",")):
         key, equals, value = pair.partition("=")
         if not equals:
-            raise BadInput(f"--methods: cannot read {pair!r} in {item!r}; expected param=value")
+            raise BadInput(f"{option}: cannot read {pair!r} in {item!r}; expected param=value")
         given[key.strip()] = yaml.safe_load(value)
     return match[1], given
 
 
-def _resolve(name: str, given: dict[str, Any]) -> Selection:
+def resolve(option: str, name: str, given: dict[str, Any]) -> Selection:
+    """The method with these values, its other hparams at their defaults; ``option`` is named in errors.
+
+    Raises:
+        BadInput: an unknown hparam or a value that it refuses.
+    """
     schema = registry.load("methods", name).Hparams  # type: ignore[attr-defined]
     try:
         hparams = schema(**given).model_dump(mode="json")
@@ -109,14 +115,14 @@ def _resolve(name: str, given: dict[str, Any]) -> Selection:
         first = error.errors()[0]
         known = ", ".join(schema.model_fields) or "none"
         where = ".".join(map(str, first["loc"]))
-        wrong = f"{name}[{where}={_as_typed(first['input'])}]"
-        raise BadInput(f"--methods: {wrong}: {first['msg'].lower()}; {name}'s parameters: {known}") from None
+        wrong = f"{name}[{where}={as_typed(first['input'])}]"
+        raise BadInput(f"{option}: {wrong}: {first['msg'].lower()}; {name}'s parameters: {known}") from None
     defaults = schema().model_dump(mode="json")
-    changed = [f"{key}={_as_typed(value)}" for key, value in hparams.items() if value != defaults[key]]
+    changed = [f"{key}={as_typed(value)}" for key, value in hparams.items() if value != defaults[key]]
     return Selection(name, f"{name}[{','.join(changed)}]" if changed else name, hparams)
 
 
-def _as_typed(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A value as the selection grammar writes it: false, 0.5, affine."""
     return json.dumps(value, default=str).strip('"')
 
@@ -128,7 +134,7 @@ def parse_labels(text: str, available: int) -> list[int]:
         BadInput: not a number, below 1, or more than the ``available`` training cases.
     """
     budgets = []
-    for item in _split_list(text):
+    for item in split_list(text):
         if item != "all" and not re.fullmatch(r"[+-]?\d+", item):
             raise BadInput(f"--labels: {item!r} is not a number of cases; expected e.g. 1,3,7 or all")
         count = available if item == "all" else int(item)
@@ -148,7 +154,7 @@ def parse_numbers(option: str, text: str) -> list[int]:
     Raises:
         BadInput: anything else, naming ``option``.
     """
-    items = _split_list(text)
+    items = split_list(text)
     if not items or any(not item.isdecimal() for item in items):
         raise BadInput(f"{option}: {text!r} is not a comma list of whole numbers such as 0,1,2")
     return list(dict.fromkeys(int(item) for item in items))

@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.leaderboard import SECTION
@@ -54,13 +55,19 @@ def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
             axes.set_title(f"{dataset}: {test_set}, protocol {protocol}", loc="left", fontsize="medium")
         for axes in grid[:, 0]:
             axes.set_ylabel("DSC (%) with 95 % interval")
-        handles = [Line2D([], [], label=_name(table, variant), **_look(i)) for i, variant in enumerate(variants)]
+        handles = [Line2D([], [], label=_name(table, variant), **look(i)) for i, variant in enumerate(variants)]
         figure.legend(handles=handles, loc="outside right upper", frameon=False)
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
-        for path, metadata in zip(paths, [{"Software": None}, {"Date": None, "Creator": None}], strict=True):
-            figure.savefig(path, metadata=metadata)
+        paths = save(figure, stem)
         plt.close(figure)
+    return paths
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem``.png and .svg without dates or versions in them; returns both."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
+    for path, metadata in zip(paths, [{"Software": None}, {"Date": None, "Creator": None}], strict=True):
+        figure.savefig(path, metadata=metadata)
     return paths
 
 
@@ -72,9 +79,9 @@ def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:
         line = part[(part["variant"] == variant) & part["dsc"].notna()].sort_values("labels")
         shift = step * (number - (len(variants) - 1) / 2)
         positions = [budgets.index(labels) + shift for labels in line["labels"]]
-        look = _look(number)
-        axes.plot(positions, 100 * line["dsc"], markersize=5, **look)
-        axes.vlines(positions, 100 * line["dsc_low"], 100 * line["dsc_high"], color=look["color"], linewidth=1.5)
+        style = look(number)
+        axes.plot(positions, 100 * line["dsc"], markersize=5, **style)
+        axes.vlines(positions, 100 * line["dsc_low"], 100 * line["dsc_high"], color=style["color"], linewidth=1.5)
     everything = part["train_cases"].max()
     axes.set_xticks(range(len(budgets)), [f"{labels} (all)" if labels == everything else f"{labels}" for labels in budgets])
     axes.set_xlim(-0.5, len(budgets) - 0.5)
@@ -82,7 +89,7 @@ def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:
     axes.set_xlabel("labelled cases")
 
 
-def _look(number: int) -> dict[str, Any]:
+def look(number: int) -> dict[str, Any]:
     """Colour (safe for the colour-blind), marker and dash of a variant; the first thirty differ."""
     palette = sns.color_palette("colorblind")
     dash = ("-", "--", ":")[number // len(palette) % 3]

@@ -55,6 +55,8 @@ class RegistrationConfig(BaseModel):
     """Loss of correlation for a turn by a right angle, quadratic."""
     starts: int = 3
     """Places that the search hands on for each source: the best, and the next best that are elsewhere or turned."""
+    margin: float = 0.12
+    """A place whose correlation is worse than the source's best by more than this is not gone on with."""
     apart: float = 25.0
     """Places closer than this in plane, and with the same turn, are one."""
     trust: float = 0.5

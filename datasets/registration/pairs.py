@@ -109,18 +109,26 @@ class TargetRegistration:
             self._note(i, "identity", value, value, 0.0, transform, source.centre)
 
     def _affine(self, todo: list[int]) -> None:
-        began, n = time.perf_counter(), self.engine.config.starts
-        rows = torch.cat([self._known(i, "search") for i in todo])
-        sources, targets = self._batch([i for i in todo for _ in range(n)])
-        starts = [Transform(s.frame, t.frame, row[1:13].view(3, 4)) for s, t, row in zip(sources, targets, rows, strict=True)]
-        places = list(rows[:, 13:16])
+        began, config = time.perf_counter(), self.engine.config
+        tried = [
+            (i, row)
+            for i in todo
+            for row in self._known(i, "search")
+            if row[0] >= self._known(i, "search")[0, 0] - config.margin
+        ]
+        sources, targets = self._batch([i for i, _ in tried])
+        starts = [
+            Transform(s.frame, t.frame, row[1:13].view(3, 4)) for s, t, (_, row) in zip(sources, targets, tried, strict=True)
+        ]
+        places = [row[13:16] for _, row in tried]
         found = self.engine.refine(sources, targets, starts, places)
         after = self.engine.similarity(sources, targets, found, places)
         seconds = (time.perf_counter() - began) / len(todo)
-        for k, i in enumerate(todo):
-            best = max(range(k * n, k * n + n), key=lambda j: after[j] + self.engine.config.trust * float(rows[j, 0]))
+        for i in todo:
+            mine = [j for j, (source, _) in enumerate(tried) if source == i]
+            best = max(mine, key=lambda j: after[j] + config.trust * float(tried[j][1][0]))
             before = float(self._known(i, "identity")[0])
-            spent = seconds + float(rows[k * n, 16])
+            spent = seconds + float(tried[best][1][16])
             self._note(i, "affine", after[best], before, spent, found[best], places[best])
 
     def _deformable(self, todo: list[int]) -> None:

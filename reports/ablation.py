@@ -1,0 +1,180 @@
+"""What the parts of a method do: main effects and interactions of a full factorial, from records alone.
+
+An effect is a difference of mean scores between cells with the same draw and seed, on the same cases. Main effect of a level: how much
+it adds to the factor's baseline, averaged over all levels of the other factors. Interaction: how much more (or less) levels add
+together than the sum of what each adds, averaged likewise. Intervals are crossed bootstraps over runs and cases.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from reports.leaderboard import check_comparable
+from reports.statistics import case_scores, mean_and_interval
+
+if TYPE_CHECKING:
+    from benchmark.ablation import Design
+    from benchmark.store import Records
+
+METRICS = ["dsc", "hd95"]
+SECTION = ["test_set", "labels"]
+NOTES = (
+    "Effects are differences of mean scores between cells of the same draw and seed on the same cases; DSC in points (more is better),"
+    " HD95 in {unit} (less is better). A main effect is averaged over the levels of the other factors; a product (x) is how much more"
+    " its parts add together than one by one. Intervals: 95 % crossed bootstrap over runs and cases, too narrow with two or three runs;"
+    " one that holds 0 is no evidence of an effect."
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a complete factorial at one budget: values (levels of factor 1, ..., levels of factor F, runs, cases)."""
+
+    test_set: str
+    labels: int
+    metric: str
+    values: np.ndarray
+
+    @property
+    def runs(self) -> int:
+        """Runs (draw, seed) for which every variant is done."""
+        return self.values.shape[-2]
+
+
+def factorial_scores(records: Records, design: Design, selection: str = "last") -> list[Scores]:
+    """Case scores of the reported network by metric, test set and budget; of the runs for which every variant is done."""
+    check_comparable(records.cells)
+    done = records.cells[records.cells["outcome"] == "done"]
+    known = done.reindex(columns=["cell", "labels", "variant", "draw", "seed", "reported"])
+    scores = case_scores(records.cases[records.cases["selection"] == selection]).merge(known, on="cell")
+    scores = scores[(scores["network"] == scores["reported"]) & scores["variant"].isin(list(design.variants))]
+    shape = tuple(map(len, design.factors.values()))
+    found = []
+    for key, part in scores[scores["metric"].isin(METRICS)].groupby(["metric", *SECTION]):
+        metric, test_set, labels = map(str, key)
+        runs = part.groupby(["draw", "seed"])["variant"].nunique()
+        complete = runs.index[runs == len(design.variants)]
+        if not len(complete):
+            continue
+        table = part.pivot(index=["draw", "seed"], columns=["variant", "case"], values="value").loc[complete]
+        values = np.stack([table[variant].to_numpy() for variant in design.variants])
+        found.append(Scores(test_set, int(labels), metric, values.reshape(*shape, *values.shape[1:])))
+    return found
+
+
+def terms(design: Design) -> Iterator[tuple[str, dict[int, int]]]:
+    """Every main effect and interaction: its name, and the level of each factor (by position) that it is about."""
+    factors = list(design.factors.items())
+    for order in range(1, len(factors) + 1):
+        for chosen in itertools.combinations(range(len(factors)), order):
+            for levels in itertools.product(*(range(1, len(factors[i][1])) for i in chosen)):
+                names = [_level_name(*factors[i], level) for i, level in zip(chosen, levels, strict=True)]
+                yield " x ".join(names), dict(zip(chosen, levels, strict=True))
+
+
+def _level_name(factor: str, levels: tuple[str, ...], level: int) -> str:
+    return factor if levels == ("false", "true") else f"{factor}={levels[level]}"
+
+
+def contrast(values: np.ndarray, term: dict[int, int]) -> np.ndarray:
+    """A term's effect for every run and case, (runs, cases): level minus baseline for its factors, mean over levels of the others."""
+    for factor in reversed(range(values.ndim - 2)):
+        chosen = term.get(factor)
+        values = values.mean(factor) if chosen is None else values.take(chosen, factor) - values.take(0, factor)
+    return values
+
+
+def effects(records: Records, design: Design) -> pd.DataFrame:
+    """A row per test set, budget and term: dsc, dsc_low, dsc_high (fractions), hd95, hd95_low, hd95_high, runs, cases."""
+    rows: dict[tuple[str, int, str], dict[str, float | int | str]] = {}
+    for scores in factorial_scores(records, design):
+        for name, term in terms(design):
+            row = rows.setdefault(
+                (scores.test_set, scores.labels, name), {"runs": scores.runs, "cases": scores.values.shape[-1]}
+            )
+            mean, low, high = mean_and_interval(contrast(scores.values, term))
+            row |= {scores.metric: mean, f"{scores.metric}_low": low, f"{scores.metric}_high": high}
+    columns = [*SECTION, "term", *(f"{m}{end}" for m in METRICS for end in ("", "_low", "_high")), "runs", "cases"]
+    keys = [dict(zip([*SECTION, "term"], key, strict=True)) for key in rows]
+    return pd.DataFrame([key | row for key, row in zip(keys, rows.values(), strict=True)], columns=columns)
+
+
+def _number(value: float, scale: float) -> str:
+    return "-" if math.isnan(value) else f"{scale * value:+.1f}"
+
+
+def _cells(row: pd.Series) -> list[str]:
+    scales = {"dsc": 100.0, "hd95": 1.0}
+    texts = [str(row["labels"]), str(row["term"])]
+    for metric, scale in scales.items():
+        texts.append(_number(row[metric], scale))
+        texts.append(f"[{_number(row[f'{metric}_low'], scale)}, {_number(row[f'{metric}_high'], scale)}]")
+    return [*texts, str(row["runs"])]
+
+
+def _header(unit: str) -> list[str]:
+    return ["Labels", "Effect of", "DSC points", "95 % CI", f"HD95 {unit}".strip(), "95 % CI", "Runs"]
+
+
+def unit_of(records: Records) -> str:
+    """mm or voxel; empty where no cell is done."""
+    units = records.cells.get("spacing_unit", pd.Series(dtype=object)).dropna()
+    return str(units.iloc[0]) if len(units) else ""
+
+
+def to_terminal(table: pd.DataFrame, design: Design, unit: str) -> Group:
+    """The effects for rich to print: a table per test set."""
+    parts: list[Table | Text] = []
+    for test_set, part in table.groupby("test_set"):
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for header in _header(unit):
+            grid.add_column(Text(header), justify="left" if header == "Effect of" else "right", overflow="fold")
+        following = [*part["labels"].iloc[1:], None]
+        for (_, row), after in zip(part.iterrows(), following, strict=True):
+            grid.add_row(*map(Text, _cells(row)), end_section=after is not None and after != row["labels"])
+        parts += [Text(f"{design.method}: effects of {', '.join(design.factors)} on {test_set}", style="bold"), grid, Text()]
+    return (
+        Group(*parts)
+        if parts
+        else Group(Text("no run is complete yet: every variant of a draw and seed is needed for effects"))
+    )
+
+
+def to_markdown(table: pd.DataFrame, design: Design, unit: str) -> str:
+    """The effects as Markdown, with the levels and what the columns mean."""
+    lines = [f"# Ablation of {design.method}", ""]
+    lines += [f"- {name}: {', '.join(levels)} (baseline {levels[0]})" for name, levels in design.factors.items()]
+    for test_set, part in table.groupby("test_set"):
+        header = _header(unit)
+        lines += ["", f"## {test_set}", "", f"| {' | '.join(header)} |"]
+        lines.append("|" + "|".join(":---" if name == "Effect of" else "---:" for name in header) + "|")
+        lines += [f"| {' | '.join(_cells(row))} |" for _, row in part.iterrows()]
+    return "\n".join([*lines, "", NOTES.format(unit=unit or "voxel"), ""])
+
+
+def write_ablation(records: Records, design: Design, out: Path) -> list[Path]:
+    """Write effects.csv, effects.md and, where any run is complete, the interaction and waterfall plots; returns the files."""
+    from reports.ablation_figures import interactions, waterfall  # matplotlib is slow to import
+
+    table = effects(records, design)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / "effects.csv", out / "effects.md"]
+    for path, text in zip(paths, [table.to_csv(index=False), to_markdown(table, design, unit_of(records))], strict=True):
+        path.write_text(text, encoding="utf-8")
+    scores = [s for s in factorial_scores(records, design) if s.metric == "dsc"]
+    if scores:
+        paths += interactions(scores, design, out / "interactions") if len(design.factors) > 1 else []
+        paths += waterfall(scores, design, out / "waterfall")
+    return paths
