@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,28 @@ from benchmark.protocol import Protocol
 from datasets.dataset import Volume
 from datasets.slices import resize_image
 from methods.losses import most_likely
-from methods.method import Method
+from methods.method import Method, Propagator
 
 SLICES_AT_ONCE = 32
 VOXEL_SPACING = (1.0, 1.0, 1.0)
 
 
-@torch.inference_mode()
 def predict(
-    method: Method, volume: Volume, protocol: Protocol, device: torch.device, reported_only: bool = False
+    method: Method | Propagator, volume: Volume, protocol: Protocol, device: torch.device, reported_only: bool = False
 ) -> dict[str, np.ndarray]:
     """Each network's classes for a volume: (D, H, W) uint8 on the native grid. The method's mode is left as it was.
 
     Probabilities are resized to the native slice size (bilinear) before the argmax. reported_only: the first network alone.
     """
+    if isinstance(method, Propagator):
+        return {name: label.cpu().numpy() for name, label in method.segment(replace(volume, label=None)).items()}
+    return _predict_slices(method, volume, protocol, device, reported_only)
+
+
+@torch.inference_mode()
+def _predict_slices(
+    method: Method, volume: Volume, protocol: Protocol, device: torch.device, reported_only: bool
+) -> dict[str, np.ndarray]:
     training = method.training
     method.eval()
     slices = resize_image(volume, protocol.image_size).to(device)
@@ -44,7 +53,7 @@ def predict(
 
 
 def evaluate(
-    method: Method,
+    method: Method | Propagator,
     volumes: Iterable[Volume],
     classes: tuple[str, ...],
     protocol: Protocol,

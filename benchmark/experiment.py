@@ -19,9 +19,9 @@ from benchmark.grid import Cell
 from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
 from datasets.dataset import Dataset, Volume
-from datasets.registration import Recipe, Registrations
+from datasets.registration import Registrations, candidates
 from datasets.slices import SliceBank
-from methods.method import Method, Task, count_parameters
+from methods.method import Method, Propagator, Task, count_parameters
 
 
 @functools.lru_cache(maxsize=2)
@@ -84,14 +84,16 @@ def _run(
     dataset = open_dataset(cell.dataset, cell.data)
     protocol = cell.protocol
 
-    volumes = training_volumes(dataset, cell.labelled)
-    method = _build(cell, dataset, device, functools.partial(Registrations.load, volumes, store.registrations, device))
+    method = _build(cell, dataset, device, store.registrations)
 
     validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)]
     score = functools.partial(
         validation_score, volumes=validation, classes=len(dataset.classes), protocol=protocol, device=device
     )
-    fitted = fit(method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
+    if isinstance(method, Propagator):
+        fitted = Fitted(best_state={}, best_step=0)
+    else:
+        fitted = fit(method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
     cases = _test(method, dataset, cell, fitted, device)
     record = describe_cell(cell) | {
@@ -118,13 +120,21 @@ def _run(
     }
 
 
-def _build(cell: Cell, dataset: Dataset, device: torch.device, registrations: Callable[[Recipe], Registrations]) -> Method:
-    """The cell's method on its training slices, initialised from its seed."""
-    bank = SliceBank(list(training_volumes(dataset, cell.labelled)), cell.protocol.image_size, device)
-    task = Task(len(dataset.classes), dataset.channels, cell.protocol, bank, registrations)
+def _build(cell: Cell, dataset: Dataset, device: torch.device, cache: Path | None) -> Method | Propagator:
+    """The cell's method on its training slices, initialised from its seed. cache: of registrations; None: none is asked for."""
+    volumes = list(training_volumes(dataset, cell.labelled))
+    labelled = [volume for volume in volumes if volume.label is not None]
+    task = Task(
+        len(dataset.classes),
+        dataset.channels,
+        cell.protocol,
+        SliceBank(volumes, cell.protocol.image_size, device),
+        lambda recipe: Registrations.load(volumes, recipe, cache, device) if cache else Registrations([[] for _ in volumes], 0),
+        lambda volume, recipe: candidates(labelled, volume, recipe, cache, device) if cache else [],
+    )
     torch.manual_seed(cell.seed)
     method_class = registry.load("methods", cell.method)
-    method: Method = method_class(task, method_class.Hparams(**cell.hparams)).to(device)  # type: ignore[attr-defined]
+    method: Method | Propagator = method_class(task, method_class.Hparams(**cell.hparams)).to(device)  # type: ignore[attr-defined]
     return method
 
 
@@ -132,12 +142,13 @@ def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
     """Seconds that the cell's training will take, from a few steps timed now. Registrations are left out: none is computed."""
     environment.make_deterministic()
     dataset = open_dataset(cell.dataset, cell.data)
-    count = len(training_volumes(dataset, cell.labelled))
-    method = _build(cell, dataset, torch.device(device_name), lambda recipe: Registrations([[] for _ in range(count)], 0))
+    method = _build(cell, dataset, torch.device(device_name), None)
+    if isinstance(method, Propagator):
+        return 0.0
     return step_seconds(method, cell.protocol, cell.seed, steps) * cell.protocol.steps
 
 
-def _test(method: Method, dataset: Dataset, cell: Cell, fitted: Fitted, device: torch.device) -> pd.DataFrame:
+def _test(method: Method | Propagator, dataset: Dataset, cell: Cell, fitted: Fitted, device: torch.device) -> pd.DataFrame:
     """Training has ended: read the test sets, score the last and the best-by-validation weights. Leaves the best weights loaded."""
     rows: list[dict[str, Any]] = []
     tests = {name: [v for c in cases for v in dataset.read(c, labels=True)] for name, cases in dataset.split.tests.items()}

@@ -143,13 +143,14 @@ class Mirror:
             return
         mlflow.log_metrics({key: float(record[key]) for key in NUMBERS if record.get(key) is not None})
         history = pd.read_csv(folder.path / "history.csv")
-        self._log_history(mlflow, history)
+        if len(history):  # a method without training has none
+            self._log_history(mlflow, history)
+            mlflow.log_figure(_curves(history), "training.png")
         cases = pd.read_csv(folder.path / "cases.csv", dtype={"case": str})
         headline = cases[(cases["network"] == record["reported"]) & cases["metric"].isin(["dsc", "hd95", "assd", "nsd"])]
         means = headline.groupby(["test_set", "selection", "metric"])["value"].mean()
         mlflow.log_metrics({f"{'/'.join(keys)}": value for keys, value in means.items() if value == value})
         mlflow.log_artifact(str(folder.path / "cases.csv"))
-        mlflow.log_figure(_curves(history), "training.png")
 
     def _log_history(self, mlflow: Any, history: pd.DataFrame) -> None:
         """Losses and validation scores by step, in batches of the size that MLflow takes."""

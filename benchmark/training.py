@@ -147,7 +147,7 @@ def _update(
 
 def history_csv(fitted: Fitted) -> str:
     """Losses and validation scores over steps, a row a logged step."""
-    return pd.DataFrame(fitted.history).to_csv(index=False)
+    return pd.DataFrame(fitted.history, columns=None if fitted.history else ["step"]).to_csv(index=False)
 
 
 def _save(method: Method, optimiser: torch.optim.Optimizer, step: int, fitted: Fitted, folder: CellFolder) -> None:

@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from benchmark.protocol import Protocol
+from datasets.dataset import Volume
 from datasets.slices import Batch, SliceBank
 from methods.networks.swin_unet import SwinUNet
 from methods.networks.unet import UNet
 
 if TYPE_CHECKING:
-    from datasets.registration import Recipe, Registrations
+    from datasets.registration import Candidate, Recipe, Registrations
 
 
 def tunable(
@@ -64,6 +65,8 @@ class Task:
     bank: SliceBank
     registrations: Callable[[Recipe], Registrations]
     """Registrations of the labelled volumes to all training volumes, by kind of transform and similarity."""
+    register: Callable[[Volume, Recipe], list[Candidate]]
+    """The labelled volumes of the task (``source`` counts those alone) registered to any other volume, best similarity first."""
 
     def unet(self) -> UNet:
         """A freshly initialised 2-D U-Net of the protocol's size."""
@@ -76,11 +79,8 @@ class Task:
         return SwinUNet(self.channels, self.classes, s.embed, s.depths, s.heads, s.window, s.patch)
 
 
-class Method(nn.Module, ABC):
-    """A semi-supervised learner. All of its state lives in its ``state_dict``, so that a checkpoint is exact.
-
-    Subclasses define ``Hparams`` (published values as defaults), ``build``, ``losses`` and ``predictions``.
-    """
+class Segmenter(nn.Module, ABC):
+    """What methods with and without training share: a name, hyper-parameters (published values as defaults), the task."""
 
     name: ClassVar[str]
 
@@ -103,6 +103,21 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def build(self, task: Task) -> None:
         """Create networks and buffers as attributes, from torch's global generator; the reported network first."""
+
+
+class Propagator(Segmenter):
+    """A method without training: it gets no steps, and whole volumes to segment."""
+
+    @abstractmethod
+    def segment(self, volume: Volume) -> dict[str, Tensor]:
+        """Classes (D, H, W) uint8 of a volume, whose mask is withheld, by name; the first entry is the reported one."""
+
+
+class Method(Segmenter):
+    """A semi-supervised learner. All of its state lives in its ``state_dict``, so that a checkpoint is exact.
+
+    Subclasses define ``Hparams``, ``build``, ``losses`` and ``predictions``.
+    """
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:

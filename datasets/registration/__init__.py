@@ -29,9 +29,20 @@ from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
 from datasets.registration.pairs import Kind, Known, Pair, TargetRegistration
 from datasets.registration.similarity import Similarity
-from datasets.registration.transform import Transform, vote, warp_label
+from datasets.registration.transform import Transform, vote, vote_by_similarity, warp_image, warp_label
 
-__all__ = ["Candidate", "Recipe", "Registrations", "Transform", "fill_cache", "vote", "warp_label"]
+__all__ = [
+    "Candidate",
+    "Recipe",
+    "Registrations",
+    "Transform",
+    "candidates",
+    "fill_cache",
+    "vote",
+    "vote_by_similarity",
+    "warp_image",
+    "warp_label",
+]
 
 _worker: dict[str, Any] = {}
 
@@ -73,7 +84,7 @@ class Registrations:
     rejected: int
 
     @staticmethod
-    def load(volumes: Sequence[Volume], folder: Path, device: torch.device, recipe: Recipe) -> Registrations:
+    def load(volumes: Sequence[Volume], recipe: Recipe, folder: Path, device: torch.device) -> Registrations:
         """Registrations of the labelled among ``volumes`` to all of them, from the cache in ``folder``; what is missing is computed.
 
         Two processes may work on one cache. CPU and GPU have caches of their own, since their results differ in the last bits.
@@ -81,6 +92,14 @@ class Registrations:
         work = _Work(list(volumes), folder, device, recipe)
         found = [work.register(target) for target in range(len(volumes))]
         return Registrations([work.accepted(pairs) for pairs in found], sum(len(p) - len(work.accepted(p)) for p in found))
+
+
+def candidates(
+    labelled: Sequence[Volume], volume: Volume, recipe: Recipe, folder: Path, device: torch.device
+) -> list[Candidate]:
+    """Labelled volumes registered to one other volume, accepted ones, best similarity first; ``source`` counts in ``labelled``."""
+    work = _Work([*labelled, volume], folder, device, recipe)
+    return work.accepted(work.register(len(labelled)))
 
 
 Study = tuple[Sequence[Volume], Recipe]

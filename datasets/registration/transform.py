@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from datasets.slices import IGNORE
 
 SQUARINGS = 6
+VOTE_SHARPNESS = 10.0
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,18 @@ def warp_label(transform: Transform, label: Tensor, back: bool = False) -> Tenso
     inside = ((points >= 0) & (points < shape)).all(1)
     z, y, x = points.clamp(min=0).minimum(shape - 1).unbind(1)
     return torch.where(inside, label[z, y, x], IGNORE).view(grid.shape).to(torch.uint8)
+
+
+def warp_image(transform: Transform, image: Tensor) -> Tensor:
+    """A source image (D, H, W) on the target's native grid, trilinear; 0 outside the source's field of view."""
+    points = transform.to_source(transform.target.voxels())
+    grid = ((points + 0.5) / torch.tensor(image.shape) * 2 - 1).flip(-1).view(1, *transform.target.shape, 3)
+    return F.grid_sample(image[None, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
+
+
+def vote_by_similarity(labels: list[Tensor], similarities: list[float]) -> Tensor:
+    """The vote of warped labels (D, H, W) weighted by softmax(10 similarity)."""
+    return vote(torch.stack(labels), torch.softmax(VOTE_SHARPNESS * torch.tensor(similarities), 0))
 
 
 def vote(labels: Tensor, weights: Tensor) -> Tensor:

@@ -12,15 +12,29 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.registration import Recipe, Registrations, vote, warp_label
+from datasets.registration import Recipe, Registrations, vote_by_similarity, warp_label
 from datasets.slices import IGNORE, Batch, resize_label
 from methods.losses import supervised_loss
 from methods.method import Method, Step, Task, tunable
 
-VOTE_SHARPNESS = 10.0
+
+class TransformHparams(Method.Hparams):
+    """What may be chosen about the transforms between volumes."""
+
+    registration: Literal["deformable", "affine", "identity"] = Field(
+        "deformable", description="kind of transform between volumes; identity is the control [choice]"
+    )
+    similarity: Literal["lncc", "ncc"] = Field(
+        "lncc", description="what registration climbs: local or global normalised cross-correlation [choice]"
+    )
+
+    @property
+    def recipe(self) -> Recipe:
+        """The registrations that these values name."""
+        return Recipe(self.registration, self.similarity)
 
 
-class RegistrationHparams(Method.Hparams):
+class RegistrationHparams(TransformHparams):
     """Hyper-parameters of the registration supervision loss, off by default: a method whose own term it is switches it on."""
 
     rsl: bool = Field(False, description="registration supervision loss on or off")
@@ -33,17 +47,6 @@ class RegistrationHparams(Method.Hparams):
     rsl_refresh: float = tunable(
         0.1, low=0.02, high=0.3, minimum=0.001, maximum=1, doc="part of the steps between two looks at the agreement [choice]"
     )
-    registration: Literal["deformable", "affine", "identity"] = Field(
-        "deformable", description="kind of transform between volumes; identity is the control [choice]"
-    )
-    similarity: Literal["lncc", "ncc"] = Field(
-        "lncc", description="what registration climbs: local or global normalised cross-correlation [choice]"
-    )
-
-    @property
-    def recipe(self) -> Recipe:
-        """The registrations that these values name."""
-        return Recipe(self.registration, self.similarity)
 
     @property
     def registration_recipe(self) -> Recipe | None:
@@ -117,8 +120,7 @@ def warped_labels(task: Task, registrations: Registrations, voted: bool) -> Tens
         candidates = registrations.candidates[target] if volume.label is None else []
         labels = [warp_label(c.transform, torch.from_numpy(bank.volumes[c.source].label)) for c in candidates]
         if voted and labels:
-            weights = torch.softmax(VOTE_SHARPNESS * torch.tensor([c.similarity for c in candidates]), 0)
-            labels = [vote(torch.stack(labels), weights)]
+            labels = [vote_by_similarity(labels, [c.similarity for c in candidates])]
         stacks.append([resize_label(label, bank.size) for label in labels])
     most = max(1, max(map(len, stacks)))
     empty = [torch.full((v.image.shape[1], bank.size, bank.size), IGNORE, dtype=torch.uint8) for v in bank.volumes]

@@ -20,7 +20,7 @@ from datasets.registration.pairs import TargetRegistration
 from datasets.slices import SliceBank
 from methods.method import Method, Step, Task
 
-METHODS = list(registry.entries("methods"))
+METHODS = [name for name in registry.entries("methods") if issubclass(registry.load("methods", name), Method)]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def task() -> Task:
     protocol = get_protocol("quick")
     volumes = list(training_volumes(dataset, dataset.split.train[:3]))
     bank = SliceBank(volumes, protocol.image_size, torch.device("cpu"))
-    return Task(4, 1, protocol, bank, lambda recipe: Registrations([[] for _ in volumes], 0))
+    return Task(4, 1, protocol, bank, lambda recipe: Registrations([[] for _ in volumes], 0), lambda volume, recipe: [])
 
 
 def build(task: Task, name: str) -> Method:

@@ -224,7 +224,7 @@ def transforms(found: Registrations) -> list[list[tuple[int, float, torch.Tensor
 
 
 def test_candidates_are_labelled_volumes_of_other_cases_best_first(tmp_path: Path) -> None:
-    found = Registrations.load(study(), tmp_path, CPU, Recipe())
+    found = Registrations.load(study(), Recipe(), tmp_path, CPU)
     assert [len(candidates) for candidates in found.candidates] == [0, 0, 2, 2]
     for candidates in found.candidates[2:]:
         assert {c.source for c in candidates} == {0, 1}
@@ -233,10 +233,10 @@ def test_candidates_are_labelled_volumes_of_other_cases_best_first(tmp_path: Pat
 
 def test_the_cache_gives_the_same_bits_whatever_was_computed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volumes = study()
-    fresh = Registrations.load(volumes, tmp_path / "all", CPU, Recipe())
+    fresh = Registrations.load(volumes, Recipe(), tmp_path / "all", CPU)
     alone = [Volume(v.name, v.case, v.image, v.label if v.name == "a_1" else None, v.spacing) for v in volumes]
-    Registrations.load(alone, tmp_path / "grown", CPU, Recipe("affine"))
-    grown = Registrations.load(volumes, tmp_path / "grown", CPU, Recipe())
+    Registrations.load(alone, Recipe("affine"), tmp_path / "grown", CPU)
+    grown = Registrations.load(volumes, Recipe(), tmp_path / "grown", CPU)
     for one, other in zip(transforms(fresh), transforms(grown), strict=True):
         assert [(s, a) for s, a, _ in one] == [(s, a) for s, a, _ in other]
         assert all(torch.equal(t, u) for (*_, t), (*_, u) in zip(one, other, strict=True))
@@ -246,15 +246,15 @@ def test_the_cache_gives_the_same_bits_whatever_was_computed_together(tmp_path: 
 
     for name in ("search", "refine", "warp"):
         monkeypatch.setattr(Engine, name, forbidden)
-    again = Registrations.load(volumes, tmp_path / "all", CPU, Recipe())
+    again = Registrations.load(volumes, Recipe(), tmp_path / "all", CPU)
     assert [[c.source for c in cs] for cs in again.candidates] == [[c.source for c in cs] for cs in fresh.candidates]
 
 
 def test_a_damaged_cache_file_is_computed_again(tmp_path: Path) -> None:
-    fresh = Registrations.load(study(), tmp_path, CPU, Recipe("affine"))
+    fresh = Registrations.load(study(), Recipe("affine"), tmp_path, CPU)
     for file in tmp_path.rglob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:50])
-    again = Registrations.load(study(), tmp_path, CPU, Recipe("affine"))
+    again = Registrations.load(study(), Recipe("affine"), tmp_path, CPU)
     assert all(
         torch.equal(a[2], b[2])
         for x, y in zip(transforms(fresh), transforms(again), strict=True)
@@ -271,7 +271,7 @@ def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(
         return [Candidate(source, pair) for source in self.labelled] if target >= 2 else []
 
     monkeypatch.setattr(_Work, "register", worse)
-    found = Registrations.load(study(), tmp_path, CPU, Recipe("affine"))
+    found = Registrations.load(study(), Recipe("affine"), tmp_path, CPU)
     assert found.rejected == 4 and not any(found.candidates)
 
 

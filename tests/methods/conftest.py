@@ -54,6 +54,6 @@ def make_task() -> Callable[..., Task]:
         protocol = get_protocol("smoke").model_copy(update=changes)
         volumes = [blob_volume(n, n[0] in "ab", s, i) for i, (n, s) in enumerate(SHIFTS.items())]
         bank = SliceBank(volumes, protocol.image_size, torch.device("cpu"))
-        return Task(4, 1, protocol, bank, lambda recipe: known_registrations(volumes, SHIFTS))
+        return Task(4, 1, protocol, bank, lambda recipe: known_registrations(volumes, SHIFTS), lambda volume, recipe: [])
 
     return make

@@ -11,7 +11,7 @@ from methods.ema import make_teacher, update_teacher
 from methods.method import Method, Step, Task
 
 MakeTask = Callable[..., Task]
-METHODS = list(registry.entries("methods"))
+METHODS = [name for name in registry.entries("methods") if issubclass(registry.load("methods", name), Method)]
 
 
 def build(task: Task, name: str, **hparams: object) -> Method:
