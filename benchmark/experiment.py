@@ -129,7 +129,7 @@ def _build(cell: Cell, dataset: Dataset, device: torch.device, cache: Path | Non
         dataset.channels,
         cell.protocol,
         SliceBank(volumes, cell.protocol.image_size, device),
-        lambda recipe: Registrations.load(volumes, recipe, cache, device) if cache else Registrations([[] for _ in volumes], 0),
+        lambda recipe: Registrations.load(volumes, recipe, cache, device) if cache else Registrations.none(volumes),
         lambda volume, recipe: candidates(labelled, volume, recipe, cache, device) if cache else [],
     )
     torch.manual_seed(cell.seed)

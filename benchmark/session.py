@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from benchmark.grid import Cell
 from benchmark.launchers.local import run_cells
 from benchmark.store import Records, Store
 from benchmark.tracking import Mirror
-from datasets.registration import fill_cache
+from datasets.registration import Study, fill_cache
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,17 +94,11 @@ class Session:
             recipe = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_recipe  # type: ignore[attr-defined]
             if recipe is not None:
                 studies[recipe, cell.labelled] = cell
-        if studies:
-            volumes = [
-                (training_volumes(open_dataset(c.dataset, c.data), c.labelled), recipe) for (recipe, _), c in studies.items()
-            ]
-            try:
-                with StageDisplay(self.console, "registration") as stage:
-                    found = fill_cache(volumes, self.store.registrations, torch.device(self.device), self.jobs, stage.tell)
-                counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
-                self.console.print(f"registration: {counts}", highlight=False, soft_wrap=True)
-            except BrokenProcessPool:
-                self.console.print("warning: a registration process died (memory?); cells will compute what is missing")
+        volumes = [
+            (training_volumes(open_dataset(c.dataset, c.data), c.labelled), recipe) for (recipe, _), c in studies.items()
+        ]
+        if volumes:
+            register_all(volumes, self.store, torch.device(self.device), self.jobs, self.console)
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
@@ -161,6 +155,17 @@ class Session:
         if cell.variant not in self._timed:
             self._timed[cell.variant] = training_seconds(cell, self.device)
         return self._timed[cell.variant]
+
+
+def register_all(studies: Sequence[Study], store: Store, device: torch.device, jobs: int, console: Console) -> None:
+    """Fill the store's cache of registrations with a progress bar, and say how many pairs were accepted."""
+    try:
+        with StageDisplay(console, "registration") as stage:
+            found = fill_cache(studies, store.registrations, device, jobs, stage.tell)
+        counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
+        console.print(f"registration: {counts}", highlight=False, soft_wrap=True)
+    except BrokenProcessPool:
+        console.print("warning: a registration process died (memory?); what is missing is computed where it is needed")
 
 
 def summary(record: dict[str, Any] | None, outcome: str) -> str:

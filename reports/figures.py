@@ -66,9 +66,14 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem``.png and .svg without dates or versions in them; returns both."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
-    for path, metadata in zip(paths, [{"Software": None}, {"Date": None, "Creator": None}], strict=True):
-        figure.savefig(path, metadata=metadata)
+    save_png(figure, paths[0])
+    figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a PNG without versions in it."""
+    figure.savefig(path, metadata={"Software": None})
 
 
 def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:

@@ -74,14 +74,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Registrations:
-    """For each of the training volumes its accepted sources, best similarity first, and how many pairs were rejected.
+    """For each of the training volumes its accepted sources, best similarity first, and the rejected ones.
 
     A source is a labelled volume of another case. A pair is rejected where registration did not improve similarity over centred grids;
     the control "identity" keeps all.
     """
 
     candidates: list[list[Candidate]]
-    rejected: int
+    rejected: list[list[Candidate]]
 
     @staticmethod
     def load(volumes: Sequence[Volume], recipe: Recipe, folder: Path, device: torch.device) -> Registrations:
@@ -91,7 +91,13 @@ class Registrations:
         """
         work = _Work(list(volumes), folder, device, recipe)
         found = [work.register(target) for target in range(len(volumes))]
-        return Registrations([work.accepted(pairs) for pairs in found], sum(len(p) - len(work.accepted(p)) for p in found))
+        accepted = [work.accepted(pairs) for pairs in found]
+        return Registrations(accepted, [[c for c in all_ if c not in good] for all_, good in zip(found, accepted, strict=True)])
+
+    @staticmethod
+    def none(volumes: Sequence[Volume]) -> Registrations:
+        """No candidate for any volume."""
+        return Registrations([[] for _ in volumes], [[] for _ in volumes])
 
 
 def candidates(

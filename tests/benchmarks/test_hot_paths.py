@@ -31,7 +31,7 @@ def task() -> Task:
     protocol = get_protocol("quick")
     volumes = list(training_volumes(dataset, dataset.split.train[:3]))
     bank = SliceBank(volumes, protocol.image_size, torch.device("cpu"))
-    return Task(4, 1, protocol, bank, lambda recipe: Registrations([[] for _ in volumes], 0), lambda volume, recipe: [])
+    return Task(4, 1, protocol, bank, lambda recipe: Registrations.none(volumes), lambda volume, recipe: [])
 
 
 def build(task: Task, name: str) -> Method:

@@ -39,16 +39,44 @@ def small_run(store: Path, *more: object) -> list[object]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A store with every method at one label, and what the command printed."""
     store = tmp_path_factory.mktemp("store")
-    methods = "supervised,mean_teacher,cps,cross_teaching,contrastive,cctr"
+    methods = "supervised,mean_teacher,cps,cross_teaching,contrastive,cctr,label_propagation"
     return store, bench(*small_run(store, "--methods", methods, "--labels", "1"))
 
 
 def test_every_method_runs_and_the_leaderboard_names_it(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     _, result = finished
     assert result.returncode == 0, result.stderr
-    for name in ("supervised", "mean_teacher", "cps", "cross_teaching", "contrastive", "cctr"):
+    for name in ("supervised", "mean_teacher", "cps", "cross_teaching", "contrastive", "cctr", "label_propagation"):
         assert name in result.stdout
     assert re.search(r"registration: [1-9]\d* pairs accepted, \d+ rejected", result.stderr) and "Traceback" not in result.stderr
+
+
+def test_an_ablation_uses_the_store_and_reports_effects(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    store, _ = finished
+    options = ["--protocol", "smoke", "--store", store, "--tracking", "none", "--labels", "1", "--factors", "rsl,reps"]
+    planned = bench("ablate", *options, "--dry-run")
+    assert planned.returncode == 0 and "4 cells, 1 done" in planned.stdout
+    result = bench("ablate", *options)
+    assert result.returncode == 0, result.stderr
+    assert "rsl x reps" in result.stdout and "cctr: effects of rsl, reps on test" in result.stdout
+    folder = store / "report" / "ablation" / "phantom" / "cctr-rsl-reps"
+    assert {path.name for path in folder.iterdir()} >= {"effects.csv", "effects.md", "interactions.png", "waterfall.svg"}
+    refused = bench("ablate", *options[:-1], "rlsl")
+    assert refused.returncode == 2 and "rlsl" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_registration_prints_its_quality(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    store, _ = finished
+    result = bench("registration", "--labels", "1", "--store", store)
+    assert result.returncode == 0, result.stderr
+    row = re.search(r"^ *mean +([\d. ]+)$", result.stdout, re.MULTILINE)
+    assert row, result.stdout
+    before, after, by_similarity, by_vote, oracle = map(float, row[1].split())
+    assert before < 0.5 < 0.75 < by_vote and by_similarity <= oracle and after <= oracle
+    assert "pairs registered to 54 volumes" in result.stdout
+    folder = store / "report" / "registration" / "phantom"
+    assert len(pd.read_csv(folder / "1-draw0-deformable-lncc-pairs.csv")) == 2 * 54
+    assert (folder / "1-draw0-deformable-lncc.png").stat().st_size > 20_000
 
 
 def test_a_finished_cell_is_never_run_again(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

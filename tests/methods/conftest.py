@@ -40,7 +40,7 @@ def known_registrations(volumes: list[Volume], shifts: dict[str, int]) -> Regist
                 transform = Transform(frame_of(source), frame_of(target), affine)
                 found.append(Candidate(index, Pair(transform, 0.1, 0.9 - 0.1 * index, 0.0, 0.0)))
         candidates.append(found)
-    return Registrations(candidates, 0)
+    return Registrations(candidates, [[] for _ in volumes])
 
 
 SHIFTS = {"a1": 0, "b1": 4, "u1": -3, "v1": 2}

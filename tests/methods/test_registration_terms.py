@@ -117,7 +117,7 @@ def test_a_registered_positive_is_what_was_remembered_at_the_corresponding_place
     bank = memory.bank
     torch.manual_seed(0)
     contrast = PixelContrast([5, 7], 4, ContrastHparams())
-    seen = plain_batch(memory_task := Task(4, 1, None, bank, lambda kind: None), [0, 1, 8], 2)  # type: ignore[arg-type]
+    seen = plain_batch(memory_task := Task(4, 1, None, bank, lambda recipe: None, lambda volume, recipe: []), [0, 1, 8], 2)  # type: ignore[arg-type]
     assert memory_task.bank is bank
     maps = [torch.randn(3, 5, 32, 32), torch.randn(3, 7, 8, 8)]
     query = plain_batch(memory_task, [0, 9], 1)  # u1, plane 1: shifted by -3 against a1
@@ -140,7 +140,7 @@ def test_a_registered_positive_is_what_was_remembered_at_the_corresponding_place
 
 def test_a_place_of_another_class_or_an_unvisited_slice_is_no_positive(memory: RegisteredPositives) -> None:
     contrast = PixelContrast([5, 7], 4, ContrastHparams())
-    task = Task(4, 1, None, memory.bank, lambda kind: None)  # type: ignore[arg-type]
+    task = Task(4, 1, None, memory.bank, lambda recipe: None, lambda volume, recipe: [])  # type: ignore[arg-type]
     memory.remember([torch.randn(2, 5, 32, 32), torch.randn(2, 7, 8, 8)], contrast, plain_batch(task, [1, 8], 1))
     query = plain_batch(task, [0, 9, 10], 1)
     assert memory.positives(anchors(3, 1, 16, 13), query)[1].all()
@@ -159,7 +159,7 @@ def test_remembered_features_lie_where_the_pixels_came_from(make_task: MakeTask,
         moved = torch.einsum("nij,jhw->nihw", batch.to_slice, torch.cat([place, ones]))
         return [moved, moved]  # a network whose features are the pixel's own place in the slice
 
-    task = Task(4, 1, None, bank, lambda kind: None)  # type: ignore[arg-type]
+    task = Task(4, 1, None, bank, lambda recipe: None, lambda volume, recipe: [])  # type: ignore[arg-type]
     plain = plain_batch(task, [*range(8), 8], 8)
     memory.remember(maps_for(plain), contrast, plain)
     expected = memory.features.clone()

@@ -1,0 +1,156 @@
+"""How good the carried-over labels are: the one place where warped labels meet the masks of unlabelled training volumes.
+
+Training never calls this (law 6 of CCT-R). A mask is read here, after registration, and goes nowhere but into a Dice score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from datasets.dataset import Dataset, Volume
+from datasets.registration import Candidate, Recipe, Registrations, vote_by_similarity, warp_image, warp_label
+from datasets.registration.engine import frame_of
+from datasets.registration.transform import Transform
+
+STAGES = ["before", "after", "similarity", "vote", "oracle"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One target slice for a picture, each (H, W): the image, the warped source image, and labels: true, centred, carried over."""
+
+    title: str
+    image: np.ndarray
+    warped: np.ndarray
+    truth: np.ndarray
+    centred: np.ndarray
+    carried: np.ndarray
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured over all unlabelled training volumes that are targets.
+
+    scores: a row per volume and class (columns volume, class, STAGES), Dice; NaN where a volume lacks the class and nothing found it.
+        before: centred grids, mean over all pairs; after: mean over accepted pairs; similarity: the most similar source; vote: of
+        accepted sources, weighted by similarity; oracle: the source whose label is best, which only the mask can tell.
+    pairs: a row per registered pair (volume, source, before, after, folded, seconds, accepted, dice); before and after are similarities.
+    dropped: pairs that did not go on after the search or the affine stage.
+    """
+
+    scores: pd.DataFrame
+    pairs: pd.DataFrame
+    dropped: int
+    examples: list[Example]
+
+    def table(self) -> pd.DataFrame:
+        """Mean Dice by class and over classes: rows classes and "mean", columns STAGES."""
+        by_class = self.scores.groupby("class", sort=False)[STAGES].mean()
+        by_volume = self.scores.groupby("volume")[STAGES].mean().mean()
+        return pd.concat([by_class, by_volume.to_frame("mean").T])
+
+
+def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folder: Path, device: torch.device) -> Quality:
+    """Quality of the registrations of ``volumes`` (the training volumes, labelled ones with their label), from the cache in ``folder``."""
+    registrations = Registrations.load(volumes, recipe, folder, device)
+    scores, pairs, found = [], [], []
+    dropped = 0
+    for index, volume in enumerate(volumes):
+        if volume.label is not None:
+            continue
+        truth = _truth(dataset, volume)
+        sources = [v for v in volumes if v.label is not None and v.case != volume.case]
+        kept = registrations.candidates[index]
+        dropped += len(sources) - len(kept) - len(registrations.rejected[index])
+        for candidate in (*kept, *registrations.rejected[index]):
+            dice = float(np.nanmean(_dice(_carried(candidate, volumes), truth, dataset)))
+            pairs.append(_pair_row(volume, volumes[candidate.source], candidate, dice, candidate in kept))
+            found.append((dice, index, candidate))
+        scores += _scores(dataset, volumes, volume, sources, kept, truth)
+    found.sort(key=lambda entry: entry[0])
+    chosen = {"best": -1, "median": len(found) // 2, "worst": 0}
+    examples = [
+        _example(dataset, volumes, *found[at][1:], f"{name} pair, Dice {found[at][0]:.2f}")
+        for name, at in chosen.items()
+        if found
+    ]
+    return Quality(pd.DataFrame(scores), pd.DataFrame(pairs), dropped, examples)
+
+
+def _truth(dataset: Dataset, volume: Volume) -> Tensor:
+    (same,) = (v for v in dataset.read(volume.case, labels=True) if v.name == volume.name)
+    return torch.from_numpy(same.label)
+
+
+def _carried(candidate: Candidate, volumes: tuple[Volume, ...]) -> Tensor:
+    return warp_label(candidate.transform, torch.from_numpy(volumes[candidate.source].label))
+
+
+def _centred(source: Volume, target: Volume) -> Tensor:
+    return warp_label(Transform(frame_of(source), frame_of(target), torch.eye(3, 4)), torch.from_numpy(source.label))
+
+
+def _dice(label: Tensor, truth: Tensor, dataset: Dataset) -> list[float]:
+    """Dice of every foreground class."""
+    values = []
+    for k in range(1, len(dataset.classes)):
+        a, b = label == k, truth == k
+        total = int(a.sum() + b.sum())
+        values.append(2 * int((a & b).sum()) / total if total else float("nan"))
+    return values
+
+
+def _scores(
+    dataset: Dataset,
+    volumes: tuple[Volume, ...],
+    volume: Volume,
+    sources: list[Volume],
+    kept: list[Candidate],
+    truth: Tensor,
+) -> list[dict[str, object]]:
+    nothing = [float("nan")] * (len(dataset.classes) - 1)
+    columns = dict.fromkeys(STAGES, nothing)
+    columns["before"] = np.mean([_dice(_centred(source, volume), truth, dataset) for source in sources], 0).tolist()
+    if kept:
+        labels = [_carried(candidate, volumes) for candidate in kept]
+        each = [_dice(label, truth, dataset) for label in labels]
+        voted = vote_by_similarity(labels, [candidate.similarity for candidate in kept])
+        columns["after"] = np.mean(each, 0).tolist()
+        columns["similarity"], columns["vote"] = each[0], _dice(voted, truth, dataset)
+        columns["oracle"] = max(each, key=np.nanmean)
+    names = dataset.classes[1:]
+    return [{"volume": volume.name, "class": name} | {s: columns[s][k] for s in STAGES} for k, name in enumerate(names)]
+
+
+def _pair_row(volume: Volume, source: Volume, candidate: Candidate, dice: float, accepted: bool) -> dict[str, object]:
+    pair = candidate.pair
+    return {
+        "volume": volume.name,
+        "source": source.name,
+        "before": pair.before,
+        "after": pair.after,
+        "folded": pair.folded,
+        "seconds": pair.seconds,
+        "accepted": accepted,
+        "dice": dice,
+    }
+
+
+def _example(dataset: Dataset, volumes: tuple[Volume, ...], index: int, candidate: Candidate, title: str) -> Example:
+    volume, source = volumes[index], volumes[candidate.source]
+    truth = _truth(dataset, volume)
+    plane = int((truth > 0).sum((1, 2)).argmax())
+    return Example(
+        f"{title}: {source.name} on {volume.name}, slice {plane + 1}",
+        volume.image[0, plane],
+        warp_image(candidate.transform, torch.from_numpy(source.image[0]))[plane].numpy(),
+        truth[plane].numpy(),
+        _centred(source, volume)[plane].numpy(),
+        _carried(candidate, volumes)[plane].numpy(),
+    )
