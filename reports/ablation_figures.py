@@ -71,11 +71,11 @@ def _draw_interaction(axes: Axes, values: np.ndarray, levels: tuple[str, ...]) -
 
 def waterfall(found: list[Scores], design: Design, stem: Path) -> list[Path]:
     """From the baseline to everything: each factor's last level is switched on in turn; what it adds, with 95 % intervals."""
-    with _grid(1, len(found), 1.6 + 0.8 * len(design.factors)) as (figure, grid):
+    with _grid(1, len(found), 1.8 + 1.0 * len(design.factors)) as (figure, grid):
         for axes, scores in zip(grid[0], found, strict=True):
             _draw_waterfall(axes, 100 * scores.values, design)
             axes.set_title(_title(scores), loc="left", fontsize="medium")
-        grid[0, 0].set_ylabel("DSC (%)")
+        grid[0, 0].set_ylabel("DSC (%), gains with 95 % interval")
         return save(figure, stem)
 
 

@@ -116,22 +116,29 @@ class PixelContrast(nn.Module):
         return torch.stack(losses).mean()
 
     def _sample(self, features: list[Tensor], classes: Tensor) -> list[Anchors]:
-        """At most ``anchors`` random candidates of each class from the union of all networks' pixels (networks, N, P, P)."""
-        size = classes.shape[-1]
-        groups = []
+        """At most ``anchors`` random candidates of each class from the union of all networks' pixels (networks, N, P, P).
+
+        The features of all classes are read at once: one gradient the size of the feature maps, not one a class.
+        """
+        found = []
         for label in range(self.classes):
-            network, item, row, column = torch.nonzero(classes == label, as_tuple=True)
-            if len(network) < 2:
-                continue
-            picked = torch.randperm(len(network), device=network.device)[: self.hp.anchors]
-            picked = picked[network[picked].argsort(stable=True)]
-            network, item, row, column = (index[picked] for index in (network, item, row, column))
-            parts = []
-            for number, maps in enumerate(features):
-                of = network == number
-                parts.append(self.projector(pixel_features(maps, item[of], row[of], column[of], size), number))
-            groups.append(Anchors(label, network, item, row, column, torch.cat(parts)))
-        return groups
+            pixels = torch.nonzero(classes.flatten() == label)[:, 0]
+            if len(pixels) >= 2:
+                picked = torch.randperm(len(pixels), device=pixels.device)[: self.hp.anchors]
+                found.append((label, pixels[picked].sort().values))  # the first axis is the network: sorted by network
+        if not found:
+            return []
+        pixels = torch.cat([picked for _, picked in found])
+        places = torch.stack(torch.unravel_index(pixels, classes.shape), 1)
+        embedding = features[0].new_zeros(len(pixels), EMBEDDING)
+        for number, maps in enumerate(features):
+            of = torch.nonzero(places[:, 0] == number)[:, 0]
+            _, item, row, column = places[of].unbind(1)
+            seen = self.projector(pixel_features(maps, item, row, column, classes.shape[-1]), number)
+            embedding = embedding.index_copy(0, of, seen)
+        sizes = [len(picked) for _, picked in found]
+        parts = zip(found, places.split(sizes), embedding.split(sizes), strict=True)
+        return [Anchors(label, p[:, 0], p[:, 1], p[:, 2], p[:, 3], vectors) for (label, _), p, vectors in parts]
 
     def _negatives(self, others: list[Tensor]) -> Tensor:
         """``negatives`` embeddings, the same number from each other class, shared by the anchors of a class."""

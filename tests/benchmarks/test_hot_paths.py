@@ -18,7 +18,9 @@ from datasets.registration import Registrations
 from datasets.registration.engine import Engine, RegistrationConfig, prepare
 from datasets.registration.pairs import TargetRegistration
 from datasets.slices import SliceBank
+from methods.cctr.contrast import ContrastHparams, PixelContrast
 from methods.method import Method, Step, Task
+from tests.methods.memory import PeakMemory
 
 METHODS = [name for name in registry.entries("methods") if issubclass(registry.load("methods", name), Method)]
 
@@ -82,6 +84,25 @@ def test_six_sources_to_one_target(benchmark: BenchmarkFixture, task: Task, tmp_
     benchmark.pedantic(
         lambda: TargetRegistration(names, prepared.__getitem__, engine, {}).compute("deformable"), rounds=3, warmup_rounds=1
     )
+
+
+@pytest.mark.benchmark(group="contrast: seconds, and memory by image size (extra_info, MB)")
+@pytest.mark.parametrize("size", [32, 64, 128, 224])
+def test_contrast_against_image_size(benchmark: BenchmarkFixture, size: int) -> None:
+    torch.manual_seed(0)
+    module = PixelContrast([16, 24], 4, ContrastHparams())
+    features = [torch.randn(24, width, size, size, requires_grad=True) for width in (16, 24)]
+    classes = [torch.randint(0, 4, (24, size, size)) for _ in features]
+    with PeakMemory() as forward:
+        loss = module(features, classes)
+    with PeakMemory() as backward:
+        loss.backward()
+    benchmark.extra_info |= {
+        "features": round(sum(f.nbytes for f in features) / 1e6, 1),
+        "loss": round(forward.peak / 1e6, 1),
+        "gradient": round(backward.peak / 1e6, 1),
+    }
+    benchmark.pedantic(lambda: module(features, classes).backward(), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="metrics")

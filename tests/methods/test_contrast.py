@@ -17,6 +17,7 @@ from methods.cctr.contrast import (
     pixel_features,
 )
 from methods.method import Step
+from tests.methods.memory import PeakMemory
 
 SIZE = 8
 
@@ -105,6 +106,26 @@ def test_the_loss_reaches_every_network_and_the_projector_and_falls_when_classes
         optimiser.step()
         values.append(float(loss.detach()))
     assert values[-1] < 0.5 * values[0]
+
+
+def memory_of(size: int) -> tuple[int, int, int]:
+    """Bytes of two networks' features for a batch of 24, and the most that the loss and then its gradient hold beside them."""
+    torch.manual_seed(0)
+    leaves = [torch.randn(24, width, size, size, requires_grad=True) for width in (16, 24)]
+    module = PixelContrast([16, 24], 4, ContrastHparams())
+    classes = [torch.randint(0, 4, (24, size, size)) for _ in leaves]
+    with PeakMemory() as forward:
+        loss = module(leaves, classes)
+    with PeakMemory() as backward:
+        loss.backward()
+    return sum(leaf.nbytes for leaf in leaves), forward.peak, backward.peak
+
+
+def test_memory_is_bounded_by_the_sample_and_not_by_the_image() -> None:
+    _, forward_64, _ = memory_of(64)
+    features, forward, backward = memory_of(160)
+    assert forward < 1.05 * forward_64  # six times the pixels
+    assert backward < forward_64 + 2.1 * features  # the gradient of the features, and its copy into the leaves of this test
 
 
 def test_one_class_alone_gives_zero_and_finite_gradients() -> None:
