@@ -38,7 +38,7 @@ class Quality:
     """What was measured over all unlabelled training volumes that are targets.
 
     scores: a row per volume and class (columns volume, class, STAGES), Dice; NaN where a volume lacks the class and nothing found it.
-        before: centred grids, mean over all pairs; after: mean over accepted pairs; similarity: the most similar source; vote: of
+        before: centred grids, mean over registered pairs; after: mean over accepted ones; similarity: the most similar source; vote: of
         accepted sources, weighted by similarity; oracle: the source whose label is best, which only the mask can tell.
     pairs: a row per registered pair (volume, source, before, after, folded, seconds, accepted, dice); before and after are similarities.
     dropped: pairs that did not go on after the search or the affine stage.
@@ -65,14 +65,24 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
         if volume.label is not None:
             continue
         truth = _truth(dataset, volume)
-        sources = [v for v in volumes if v.label is not None and v.case != volume.case]
-        kept = registrations.candidates[index]
-        dropped += len(sources) - len(kept) - len(registrations.rejected[index])
-        for candidate in (*kept, *registrations.rejected[index]):
-            dice = float(np.nanmean(_dice(_carried(candidate, volumes), truth, dataset)))
-            pairs.append(_pair_row(volume, volumes[candidate.source], candidate, dice, candidate in kept))
-            found.append((dice, index, candidate))
-        scores += _scores(dataset, volumes, volume, sources, kept, truth)
+        kept, rejected = registrations.candidates[index], registrations.rejected[index]
+        dropped += sum(v.label is not None and v.case != volume.case for v in volumes) - len(kept) - len(rejected)
+        labels = [_carried(candidate, volumes) for candidate in (*kept, *rejected)]
+        each = [_dice(label, truth, dataset) for label in labels]
+        for candidate, values in zip((*kept, *rejected), each, strict=True):
+            pairs.append(_pair_row(volume, volumes[candidate.source], candidate, float(np.nanmean(values)), candidate in kept))
+            found.append((float(np.nanmean(values)), index, candidate))
+        columns = dict.fromkeys(STAGES, [float("nan")] * (len(dataset.classes) - 1))
+        centred = [_dice(_centred(volumes[c.source], volume), truth, dataset) for c in (*kept, *rejected)]
+        if centred:
+            columns["before"] = np.mean(centred, 0).tolist()
+        if kept:
+            each = each[: len(kept)]
+            voted = vote_by_similarity(labels[: len(kept)], [candidate.similarity for candidate in kept])
+            columns["after"], columns["oracle"] = np.mean(each, 0).tolist(), max(each, key=np.nanmean)
+            columns["similarity"], columns["vote"] = each[0], _dice(voted, truth, dataset)
+        for k, name in enumerate(dataset.classes[1:]):
+            scores.append({"volume": volume.name, "class": name} | {stage: columns[stage][k] for stage in STAGES})
     found.sort(key=lambda entry: entry[0])
     chosen = {"best": -1, "median": len(found) // 2, "worst": 0}
     examples = [
@@ -104,28 +114,6 @@ def _dice(label: Tensor, truth: Tensor, dataset: Dataset) -> list[float]:
         total = int(a.sum() + b.sum())
         values.append(2 * int((a & b).sum()) / total if total else float("nan"))
     return values
-
-
-def _scores(
-    dataset: Dataset,
-    volumes: tuple[Volume, ...],
-    volume: Volume,
-    sources: list[Volume],
-    kept: list[Candidate],
-    truth: Tensor,
-) -> list[dict[str, object]]:
-    nothing = [float("nan")] * (len(dataset.classes) - 1)
-    columns = dict.fromkeys(STAGES, nothing)
-    columns["before"] = np.mean([_dice(_centred(source, volume), truth, dataset) for source in sources], 0).tolist()
-    if kept:
-        labels = [_carried(candidate, volumes) for candidate in kept]
-        each = [_dice(label, truth, dataset) for label in labels]
-        voted = vote_by_similarity(labels, [candidate.similarity for candidate in kept])
-        columns["after"] = np.mean(each, 0).tolist()
-        columns["similarity"], columns["vote"] = each[0], _dice(voted, truth, dataset)
-        columns["oracle"] = max(each, key=np.nanmean)
-    names = dataset.classes[1:]
-    return [{"volume": volume.name, "class": name} | {s: columns[s][k] for s in STAGES} for k, name in enumerate(names)]
 
 
 def _pair_row(volume: Volume, source: Volume, candidate: Candidate, dice: float, accepted: bool) -> dict[str, object]:

@@ -7,17 +7,21 @@ import torch
 from torch import Tensor
 
 from benchmark import registry
+from benchmark.grid import parse_methods
 from methods.ema import make_teacher, update_teacher
 from methods.method import Method, Step, Task
 
+SWITCHED_ON = [f"{name}[rsl=true]" for name in ("mean_teacher", "cps", "cross_teaching")]
 MakeTask = Callable[..., Task]
 METHODS = [name for name in registry.entries("methods") if issubclass(registry.load("methods", name), Method)]
 
 
 def build(task: Task, name: str, **hparams: object) -> Method:
+    """A method by its name, or as the command line writes it, with further hparams."""
     torch.manual_seed(0)
-    method_class = registry.load("methods", name)
-    method: Method = method_class(task, method_class.Hparams(**hparams))  # type: ignore[attr-defined]
+    (selection,) = parse_methods(name)
+    method_class = registry.load("methods", selection.method)
+    method: Method = method_class(task, method_class.Hparams(**selection.hparams | hparams))  # type: ignore[attr-defined]
     return method.train()
 
 
@@ -48,7 +52,7 @@ def gradient_of(method: Method, term: Tensor) -> dict[str, bool]:
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", METHODS + SWITCHED_ON)
 def test_every_term_is_above_zero_and_training_moves_every_trainable_weight(make_task: MakeTask, name: str) -> None:
     method = build(make_task(), name)
     before = {key: value.clone() for key, value in method.named_parameters()}
@@ -76,9 +80,9 @@ def test_predictions_are_probabilities_and_change_no_state(make_task: MakeTask, 
         assert torch.allclose(probabilities.sum(1), torch.ones(3, 32, 32), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", METHODS + SWITCHED_ON)
 def test_unlabelled_masks_cannot_be_seen(make_task: MakeTask, name: str) -> None:
-    """Law 3: whatever stands where an unlabelled mask would, training is bit-identical."""
+    """Law 3 of CCT-R: whatever stands where an unlabelled mask would, training is bit-identical."""
     clean, poisoned = build(make_task(), name), build(make_task(), name)
     bank = poisoned.task.bank
     bank.label[bank.unlabelled] = torch.randint(0, 4, bank.label[bank.unlabelled].shape, dtype=torch.uint8)
@@ -104,8 +108,22 @@ def test_without_its_extra_weights_a_method_is_supervised_to_the_bit(make_task: 
     assert all(torch.equal(value, expected[key]) for key, value in method.get_submodule(network).state_dict().items())
 
 
+@pytest.mark.parametrize("name", SWITCHED_ON)
+def test_rsl_is_one_more_term_that_the_reported_network_learns_from(make_task: MakeTask, name: str) -> None:
+    """Switched on, it adds its term and changes no other one before the first update."""
+    without, method = build(make_task(), name, rsl=False), build(make_task(), name)
+    batch, step = method.task.bank.batch(0, 0, 3, 3), Step(10, 20)
+    torch.manual_seed(1)
+    plain = without.losses(batch, step)
+    torch.manual_seed(1)
+    terms = method.losses(batch, step)
+    assert set(terms) == {*plain, "rsl"} and all(torch.equal(terms[key], value) for key, value in plain.items())
+    reported = next(iter(dict(method.named_children())))
+    assert gradient_of(method, terms["rsl"])[reported]
+
+
 def test_cctr_without_registration_and_contrast_is_cross_teaching_to_the_bit(make_task: MakeTask) -> None:
-    """Law 1."""
+    """Law 1 of CCT-R."""
     parent = run(build(make_task(), "cross_teaching"), 4)
     reduced = run(build(make_task(), "cctr", rsl=False, reps=False, contrastive=False), 4)
     contrastive = run(build(make_task(), "cctr", rsl=False, reps=False), 1)

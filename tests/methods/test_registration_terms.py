@@ -91,7 +91,7 @@ def memory(make_task: MakeTask) -> RegisteredPositives:
 
 
 def test_places_lie_within_one_cell_of_the_true_correspondence(memory: RegisteredPositives) -> None:
-    """Law 4: a place mapped back lands within one memory cell of the pixel that it was found for."""
+    """Law 4 of CCT-R: a place mapped back lands within one memory cell of the pixel that it was found for."""
     bank = memory.bank
     for target, name in ((2, "u1"), (3, "v1")):
         for plane in range(4):
