@@ -138,9 +138,10 @@ def to_terminal(table: pd.DataFrame, design: Design, unit: str) -> Group:
     """The effects for rich to print: a table per test set."""
     parts: list[Table | Text] = []
     for test_set, part in table.groupby("test_set"):
-        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
         for header in _header(unit):
-            grid.add_column(Text(header), justify="left" if header == "Effect of" else "right", overflow="fold")
+            name = header == "Effect of"
+            grid.add_column(Text(header), justify="left" if name else "right", no_wrap=not name, overflow="fold")
         following = [*part["labels"].iloc[1:], None]
         for (_, row), after in zip(part.iterrows(), following, strict=True):
             grid.add_row(*map(Text, _cells(row)), end_section=after is not None and after != row["labels"])

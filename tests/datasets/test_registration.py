@@ -88,6 +88,12 @@ def test_known_maps_are_found_and_the_deformation_helps(engine: Engine, change: 
     assert deformable.after > affine.after and deformable.folded < 0.01
 
 
+def test_global_correlation_registers_too() -> None:
+    engine = Engine(RegistrationConfig(similarity="ncc"), CPU)
+    source, truth = heart("a_1", labelled=True), heart("b_1", (12.0, 8.0), labelled=True, squash=1.1)
+    assert quality(register(engine, source, truth), source, truth) > 0.75
+
+
 def test_the_target_s_label_plays_no_part(engine: Engine) -> None:
     source, target = heart("a_1", labelled=True), heart("b_1", (20.0, 10.0), labelled=True)
     seen = register(engine, source, target)
