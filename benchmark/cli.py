@@ -42,6 +42,7 @@ class Listing(StrEnum):
     methods = "methods"
     datasets = "datasets"
     protocols = "protocols"
+    draws = "draws"
 
 
 LabelsOption = Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")]
@@ -184,10 +185,27 @@ def _carry_out(session: Session, dry_run: bool) -> int:
         raise typer.Exit(130) from None
 
 
-@app.command("ls", epilog="Example: `python -m benchmark ls methods`")
-def list_things(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
-    """List methods, datasets or protocols."""
-    if what is Listing.protocols:
+@app.command(
+    "ls",
+    epilog="Examples:\n\n`python -m benchmark ls methods`\n\n`python -m benchmark ls draws --dataset acdc --data ~/ACDC`",
+)
+def list_things(
+    what: Annotated[Listing, typer.Argument(help="What to list.")],
+    dataset: DatasetOption = "phantom",
+    data: DataOption = None,
+) -> None:
+    """List methods, datasets, protocols, or the cases that each draw of a dataset labels first (the next budget adds to them)."""
+    if what is Listing.draws:
+        from benchmark.experiment import open_dataset
+        from benchmark.registry import check_name
+        from datasets.draws import DRAWS, labelled_cases
+
+        check_name("datasets", dataset)
+        opened = open_dataset(dataset, data)
+        train, groups = opened.split.train, opened.train_groups
+        shown = min(7, len(train))
+        rows = [(f"draw {d}", "  ".join(labelled_cases(dataset, train, shown, d, groups))) for d in DRAWS]
+    elif what is Listing.protocols:
         from benchmark.protocol import PROTOCOLS
 
         rows = [(p.name, p.summary) for p in PROTOCOLS.values()]

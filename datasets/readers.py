@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -46,6 +48,45 @@ def read_h5(path: Path, classes: int, labels: bool = True) -> tuple[np.ndarray, 
         if image.shape != label.shape:
             raise BadInput(f"{path}: image is {image.shape} and label {label.shape}; expected one shape; export the file again")
         return check_image(path, image[()]), check_label(path, label[()], classes)
+
+
+def read_npz(path: Path, classes: int, labels: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays ``image`` and ``label`` of an npz file; as ``read_h5``. Pickled objects are refused.
+
+    Raises:
+        BadInput: the file is missing, is no npz file or is damaged; an array is missing, too large, empty or of a wrong type;
+            shapes differ; a value is NaN, infinite or no class.
+    """
+    check_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            image = _read_member(path, archive, "image", "f")
+            label = _read_member(path, archive, "label", "uif") if labels else None
+    except PermissionError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, NotImplementedError, zlib.error) as error:
+        reason = str(error) or type(error).__name__
+        raise BadInput(f"{path} is not an npz file, truncated or damaged ({reason}); copy or download it again") from error
+    if label is not None and image.shape != label.shape:
+        raise BadInput(f"{path}: image is {image.shape} and label {label.shape}; expected one shape; export the file again")
+    return check_image(path, image), None if label is None else check_label(path, label, classes)
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
+    """An array of an npz file, its header judged before its values are read."""
+    if f"{name}.npy" not in archive.namelist():
+        raise BadInput(f"{path}: {name} is missing (found {', '.join(archive.namelist()[:8]) or 'nothing'}); replace the file")
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    if dtype.kind not in kinds or dtype.itemsize > 8:
+        expected = "float" if kinds == "f" else "integers"
+        raise BadInput(f"{path}: {name} is of type {dtype}; expected {expected}; replace the file")
+    if not shape or not 0 < prod(shape) <= MAX_VOXELS:
+        raise BadInput(f"{path}: {name} has shape {shape}; expected 1 to {MAX_VOXELS} voxels; replace the file")
+    with archive.open(f"{name}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple[np.ndarray, tuple[float, float, float]]:

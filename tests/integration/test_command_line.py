@@ -65,6 +65,13 @@ def test_an_ablation_uses_the_store_and_reports_effects(finished: tuple[Path, su
     assert refused.returncode == 2 and "rlsl" in refused.stderr and "Traceback" not in refused.stderr
 
 
+def test_draws_are_listed_and_nested() -> None:
+    result = bench("ls", "draws")
+    lines = result.stdout.splitlines()
+    assert result.returncode == 0 and len(lines) == 10 and lines[0].split()[:2] == ["draw", "0"]
+    assert len({line.split(maxsplit=2)[2] for line in lines}) == 10
+
+
 def test_registration_prints_its_quality(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     store, _ = finished
     result = bench("registration", "--labels", "1", "--store", store)

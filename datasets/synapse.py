@@ -1,0 +1,124 @@
+"""Synapse: abdominal CT of 30 patients (BTCV, Landman et al. 2015), 8 organs, in the layout of TransUNet.
+
+Chen et al., arXiv 2102.04306; github.com/Beckschen/TransUNet. Training slices are ``train_npz/caseXXXX_sliceYYY.npz`` with Y from 0,
+test volumes ``test_vol_h5/caseXXXX.npy.h5``; intensities are clipped to [-125, 275] HU and scaled to [0, 1] already.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.errors import BadInput
+from benchmark.registry import register
+from datasets.dataset import Dataset, Split, Volume
+from datasets.readers import hash_files, read_h5, read_npz
+
+SLICE_NAME = re.compile(r"(?P<case>case[0-9]{4})_slice(?P<number>[0-9]{3})\.npz")
+VOLUME_NAME = re.compile(r"(?P<case>case[0-9]{4})\.npy\.h5")
+CANONICAL = tuple(f"case{n:04}" for n in (31, 7, 9, 5, 26, 39, 24, 34, 33, 30, 23, 40, 10, 21, 6, 27, 28, 37))
+"""Training cases in the order of TransUNet's list."""
+
+SPACING = (3.0, 1.0, 1.0)
+
+
+@register("synapse")
+class Synapse(Dataset):
+    """Synapse in the TransUNet layout. No validation cases; the layout stores no spacing, so that distances are in voxels.
+
+    path: the folder of train_npz and test_vol_h5.
+
+    Raises:
+        BadInput: no path, no such layout, or a training case lacks a slice; later, a file breaks a rule.
+    """
+
+    classes = (
+        *("background", "aorta", "gallbladder", "left kidney", "right kidney"),
+        *("liver", "pancreas", "spleen", "stomach"),
+    )
+    channels = 1
+    spacing_known = False
+
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__(path)
+        if path is None:
+            raise BadInput(
+                "dataset synapse needs --data FOLDER; register at synapse.org (project syn3193805), prepare the data as"
+                " github.com/Beckschen/TransUNet says, and name the folder that holds train_npz and test_vol_h5"
+            )
+        for folder in ("train_npz", "test_vol_h5"):
+            if not os.path.isdir(path / folder):
+                raise BadInput(f"{path} has no folder {folder}; expected Synapse in the TransUNet layout; point --data to it")
+        self.folder = path
+        self.slices = self._slices()
+        tests = {
+            m["case"]: file for file in sorted((path / "test_vol_h5").iterdir()) if (m := VOLUME_NAME.fullmatch(file.name))
+        }
+        if not self.slices or not tests:
+            found = f"{len(self.slices)} training and {len(tests)} test cases"
+            raise BadInput(f"{path} holds {found}; expected caseXXXX_sliceYYY.npz and caseXXXX.npy.h5; complete the dataset")
+        if both := sorted(self.slices.keys() & tests.keys()):
+            raise BadInput(
+                f"{path}: {both[0]} is in train_npz and in test_vol_h5; expected each case in one; remove it from one"
+            )
+        self.tests = tests
+
+    def _slices(self) -> dict[str, list[Path]]:
+        """Each training case's files by slice number."""
+        numbers: dict[str, dict[int, Path]] = {}
+        for file in sorted((self.folder / "train_npz").iterdir()):
+            if match := SLICE_NAME.fullmatch(file.name):
+                numbers.setdefault(match["case"], {})[int(match["number"])] = file
+        for case, files in numbers.items():
+            if missing := sorted(set(range(max(files) + 1)) - files.keys()):
+                raise BadInput(
+                    f"{self.folder / 'train_npz'}: {case} has slices up to {max(files)} but no slice {missing[0]};"
+                    f" expected all from 0; add {case}_slice{missing[0]:03}.npz"
+                )
+        return {case: [files[n] for n in sorted(files)] for case, files in numbers.items()}
+
+    @cached_property
+    def split(self) -> Split:
+        """Training cases in TransUNet's order, others after them by name; no validation set."""
+        order = [case for case in CANONICAL if case in self.slices]
+        order += sorted(self.slices.keys() - set(order))
+        return Split(tuple(order), (), {"test": tuple(self.tests)})
+
+    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
+        """The case's one volume; see ``Dataset.read``."""
+        if case in self.tests:
+            image, label = read_h5(self.tests[case], len(self.classes), labels)
+            _check_axes(self.tests[case], image, 3)
+        else:
+            parts = [read_npz(file, len(self.classes), labels) for file in self.slices[case]]
+            for file, (part, _) in zip(self.slices[case], parts, strict=True):
+                _check_axes(file, part, 2)
+                if part.shape != parts[0][0].shape:
+                    raise BadInput(
+                        f"{file} is {part.shape} and slice 0 is {parts[0][0].shape}; expected one size; replace the file"
+                    )
+            image = np.stack([part for part, _ in parts])
+            label = np.stack([mask for _, mask in parts if mask is not None]) if labels else None
+        return (Volume(case, case, image[None], label, SPACING, spacing_known=False),)
+
+    def content_hash(self) -> str:
+        """Hash of every file that is read; computed once."""
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:
+        return hash_files(self.folder, [*(f for files in self.slices.values() for f in files), *self.tests.values()])
+
+
+def _check_axes(path: Path, image: np.ndarray, axes: int) -> None:
+    if image.ndim != axes:
+        raise BadInput(f"{path}: the image has shape {image.shape}; expected {axes} axes; replace the file")
+    if image.min() < 0 or image.max() > 1:
+        raise BadInput(
+            f"{path}: intensities run from {image.min():g} to {image.max():g}; expected [0, 1];"
+            " clip to [-125, 275] HU and scale as TransUNet does"
+        )
