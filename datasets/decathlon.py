@@ -12,20 +12,18 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from benchmark.errors import BadInput
 from benchmark.registry import register
 from datasets.dataset import Dataset, Split, Volume
-from datasets.readers import check_file, check_image, check_label, hash_files, read_nifti
+from datasets.nifti import LUNG, SOFT_TISSUE, read_volume
+from datasets.readers import check_file, hash_files
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
-PERCENTILES = (0.5, 99.5)
 
 
 @register("decathlon")
 class Decathlon(Dataset):
-    """A task folder with dataset.json. One volume a case; intensities of each channel to [0, 1] between percentiles .5 and 99.5.
+    """A task folder with dataset.json. One volume a case; CT is windowed, other modalities are scaled between percentiles.
 
     Volumes are brought to the orientation nearest to RAS; slices are cut along the axis with the widest spacing, or from foot to head.
 
@@ -46,13 +44,16 @@ class Decathlon(Dataset):
         try:
             numbers = sorted(int(number) for number in about["labels"])
             self.classes = tuple(str(about["labels"][str(number)]) for number in numbers)
-            self.channels = len(about["modality"])
+            modalities = [str(about["modality"][str(channel)]) for channel in range(len(about["modality"]))]
             pairs = [(path / pair["image"], path / pair["label"]) for pair in about["training"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(
                 f"{path / 'dataset.json'} cannot be understood ({type(error).__name__}: {error}); expected the Decathlon's"
                 " labels, modality and training; download it again"
             ) from None
+        self.channels = len(modalities)
+        window = LUNG if "lung" in str(about.get("name", "")).lower() else SOFT_TISSUE
+        self.windows = tuple(window if modality.upper() == "CT" else None for modality in modalities)
         if numbers != list(range(len(numbers))) or len(pairs) < 4:
             raise BadInput(
                 f"{path / 'dataset.json'} has labels {numbers} and {len(pairs)} training pairs; expected labels 0, 1, ... and"
@@ -71,17 +72,8 @@ class Decathlon(Dataset):
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's one volume; see ``Dataset.read``."""
-        path, mask = self.files[case]
-        image, spacing = read_nifti(path, channels=self.channels)
-        axis = int(np.argmax(spacing)) if max(spacing) > 1.01 * min(spacing) else 2
-        axes = (axis, *(i for i in (1, 0, 2) if i != axis))
-        label = None
-        if labels:
-            found, _ = read_nifti(mask, like=path)
-            label = np.ascontiguousarray(check_label(mask, found[0], len(self.classes)).transpose(axes))
-        image = np.stack([_normalised(channel.transpose(axes)) for channel in check_image(path, image)])
-        z, y, x = (spacing[i] for i in axes)
-        return (Volume(case, case, image, label, (z, y, x)),)
+        image, label = self.files[case]
+        return (read_volume(case, image, label if labels else None, len(self.classes), self.windows),)
 
     def content_hash(self) -> str:
         """Hash of dataset.json and of every file that it names; computed once."""
@@ -90,11 +82,6 @@ class Decathlon(Dataset):
     @cached_property
     def _content_hash(self) -> str:
         return hash_files(self.folder, [self.folder / "dataset.json", *(f for pair in self.files.values() for f in pair)])
-
-
-def _normalised(channel: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(channel, PERCENTILES)
-    return ((channel - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)
 
 
 def _read_json(path: Path) -> dict:

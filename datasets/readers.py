@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -87,39 +86,6 @@ def _read_member(path: Path, archive: zipfile.ZipFile, name: str, kinds: str) ->
         raise BadInput(f"{path}: {name} has shape {shape}; expected 1 to {MAX_VOXELS} voxels; replace the file")
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """A NIfTI volume in the orientation nearest to RAS: values (C, X, Y, Z) as stored or scaled, and spacing (x, y, z) in mm.
-
-    channels: how many the last axis must have; 1 for a plain 3-D volume. like: an image whose grid this one must share.
-
-    Raises:
-        BadInput: the file is missing, damaged, too large, of another number of axes or channels, or not on the same grid.
-    """
-    import nibabel  # takes a while to import, and most layouts do not need it
-
-    check_file(path)
-    with _reading_nifti(path):
-        stored: Any = nibabel.load(path)
-        shape, spacing = stored.shape, stored.header.get_zooms()[:3]
-        expected = "3 axes" if channels == 1 else f"4 axes, the last of {channels} channels"
-        if len(shape) != (3 if channels == 1 else 4) or (channels > 1 and shape[3] != channels):
-            raise BadInput(f"{path} has shape {shape}; expected {expected}; replace the file")
-        if not 0 < prod(shape) <= MAX_VOXELS:
-            raise BadInput(f"{path} declares {prod(shape)} voxels; expected 1 to {MAX_VOXELS}; replace the file")
-        if not all(0.01 <= step <= 30 for step in spacing):
-            raise BadInput(f"{path} has spacing {tuple(map(float, spacing))}; expected 0.01 to 30 mm; correct its header")
-        if like is not None:
-            image: Any = nibabel.load(like)
-            if image.shape[:3] != shape[:3] or not np.allclose(image.affine, stored.affine, atol=1e-2):
-                raise BadInput(f"{path} and {like} differ in shape or affine; expected one grid; export the label again")
-        canonical: Any = nibabel.as_closest_canonical(stored)
-        values = np.asarray(canonical.dataobj)
-        x, y, z = (float(step) for step in canonical.header.get_zooms()[:3])
-    if values.dtype.kind not in "uif":
-        raise BadInput(f"{path} is of type {values.dtype}; expected real numbers; replace the file")
-    return values[None] if channels == 1 else np.moveaxis(values, -1, 0), (x, y, z)
 
 
 def check_file(path: Path) -> None:
@@ -213,20 +179,6 @@ def _reading_h5(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         reason = str(error).strip("'\"") or type(error).__name__
         raise BadInput(f"{path} is not an h5 file, truncated or damaged ({reason}); copy or download it again") from error
-
-
-@contextmanager
-def _reading_nifti(path: Path) -> Iterator[None]:
-    """Turns what nibabel raises on damaged files into BadInput."""
-    try:
-        yield
-    except BadInput:
-        raise
-    except PermissionError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    except Exception as error:  # nibabel documents no common base of what damaged headers make it raise
-        reason = str(error).strip() or type(error).__name__
-        raise BadInput(f"{path} is not a NIfTI file, truncated or damaged ({reason}); copy or download it again") from error
 
 
 def _header(path: Path, file: h5py.File, name: str, kinds: str) -> h5py.Dataset:

@@ -57,6 +57,20 @@ def test_slices_lie_along_the_thick_axis_and_intensities_in_one_range(tmp_path: 
     assert dataset.read("box_002", labels=False)[0].label is None
 
 
+def test_ct_is_windowed_and_air_outside_of_it_tells_nothing(tmp_path: Path) -> None:
+    folder = write_task(tmp_path)
+    about = json.loads((folder / "dataset.json").read_text()) | {"modality": {"0": "CT"}, "name": "Spleen"}
+    (folder / "dataset.json").write_text(json.dumps(about))
+    values = np.full((12, 14, 6), -1000, np.int16)
+    values[3:8], values[8:] = 50, 3000
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 1.0, 5.0, 1.0])), folder / "imagesTr" / "box_000.nii.gz")
+    (volume,) = Decathlon(folder).read("box_000", labels=False)
+    assert sorted(set(volume.image.flatten().tolist())) == pytest.approx([0, 0.5, 1])
+    (folder / "dataset.json").write_text(json.dumps(about | {"name": "Lung"}))
+    (volume,) = Decathlon(folder).read("box_000", labels=False)
+    assert sorted(set(volume.image.flatten().tolist())) == pytest.approx([0, 0.75, 1])
+
+
 def test_stored_orientation_does_not_matter(tmp_path: Path) -> None:
     plain = Decathlon(write_task(tmp_path / "plain"))
     turned = write_task(tmp_path / "turned")
