@@ -37,7 +37,8 @@ def open_dataset(name: str, path: Path | None) -> Dataset:
 @functools.lru_cache(maxsize=2)
 def training_volumes(dataset: Dataset, labelled: tuple[str, ...]) -> tuple[Volume, ...]:
     """All training volumes in canonical order; only those of ``labelled`` cases carry their mask."""
-    return tuple(v for case in dataset.split.train for v in dataset.read(case, labels=case in labelled))
+    cases = (*dataset.split.train, *dataset.split.unlabelled)
+    return tuple(v for case in cases for v in dataset.read(case, labels=case in labelled))
 
 
 def run_cell(
@@ -105,7 +106,7 @@ def _run(
         "reported": cases["network"].iloc[0],
         "best_step": fitted.best_step,
         "validation": fitted.best_score if fitted.best_state else None,
-        "train_cases": len(dataset.split.train),
+        "train_cases": len(dataset.split.train) + len(dataset.split.unlabelled),
         "val_cases": len(dataset.split.val),
         "spacing_unit": "mm" if dataset.spacing_known else "voxel",
         "code_hash": environment.code_hash(),

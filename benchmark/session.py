@@ -82,7 +82,7 @@ class Session:
         dataset = open_dataset(self.todo[0].dataset, self.todo[0].data)
         labelled = {case for cell in self.todo for case in cell.labelled}
         split = dataset.split
-        for case in split.train:
+        for case in (*split.train, *split.unlabelled):
             dataset.read(case, labels=case in labelled)
         for case in (*split.val, *(case for cases in split.tests.values() for case in cases)):
             dataset.read(case, labels=True)

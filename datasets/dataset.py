@@ -33,11 +33,15 @@ class Volume:
 
 @dataclass(frozen=True)
 class Split:
-    """Case ids by use. ``train`` is in canonical order: draw 0 labels its first cases. ``tests`` maps test sets to their cases."""
+    """Case ids by use. ``train`` is in canonical order: draw 0 labels its first cases. ``tests`` maps test sets to their cases.
+
+    ``unlabelled`` cases train beside them and have no mask that a draw could give out.
+    """
 
     train: tuple[str, ...]
     val: tuple[str, ...]
     tests: dict[str, tuple[str, ...]]
+    unlabelled: tuple[str, ...] = ()
 
 
 class Dataset(ABC):

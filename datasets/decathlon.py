@@ -6,7 +6,6 @@ of the labelled cases train, 10 % validate and 20 % test, in an order that their
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from functools import cached_property
@@ -15,10 +14,9 @@ from pathlib import Path
 from benchmark.errors import BadInput
 from benchmark.registry import register
 from datasets.dataset import Dataset, Split, Volume
+from datasets.draws import split_by_name
 from datasets.nifti import LUNG, SOFT_TISSUE, read_volume
 from datasets.readers import check_file, hash_files
-
-TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 
 @register("decathlon")
@@ -66,9 +64,7 @@ class Decathlon(Dataset):
     @cached_property
     def split(self) -> Split:
         """Training, validation and test cases; the one test set is called ``test``."""
-        order = sorted(self.files, key=lambda case: hashlib.sha256(f"decathlon/{case}".encode()).digest())
-        test, val = (max(1, round(share * len(order))) for share in (TEST_SHARE, VALIDATION_SHARE))
-        return Split(tuple(order[test + val :]), tuple(order[test : test + val]), {"test": tuple(order[:test])})
+        return split_by_name("decathlon", self.files)
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's one volume; see ``Dataset.read``."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 
 from benchmark.errors import BadInput
+from datasets.dataset import Split
 
 DRAWS = range(10)
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 
 def labelled_cases(
@@ -33,6 +36,13 @@ def labelled_cases(
         raise BadInput(f"cannot label {budget} cases: {dataset} has {len(train)} training cases; ask for 1 to {len(train)}")
     order = train if draw == 0 else _random_order(dataset, train, draw, groups or {})
     return order[:budget]
+
+
+def split_by_name(dataset: str, cases: Iterable[str]) -> Split:
+    """For data without a published split: 20 % of the cases test and 10 % validate, at least one each; the SHA-256 of names orders all."""
+    order = sorted(cases, key=lambda case: hashlib.sha256(f"{dataset}/{case}".encode()).digest())
+    test, val = (max(1, round(share * len(order))) for share in (TEST_SHARE, VALIDATION_SHARE))
+    return Split(tuple(order[test + val :]), tuple(order[test : test + val]), {"test": tuple(order[:test])})
 
 
 def _random_order(dataset: str, train: tuple[str, ...], draw: int, groups: dict[str, str]) -> tuple[str, ...]:

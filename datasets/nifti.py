@@ -42,6 +42,20 @@ def read_volume(
     return Volume(case, case, np.stack(channels), mask, (z, y, x))
 
 
+def count_channels(path: Path) -> int:
+    """Size of the fourth axis, 1 for a 3-D volume; from the header alone.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
+    import nibabel  # takes a while to import, and most layouts do not need it
+
+    check_file(path)
+    with _reading_nifti(path):
+        stored: Any = nibabel.load(path)
+        return int(stored.shape[3]) if len(stored.shape) == 4 else 1
+
+
 def _scaled(channel: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
     low, high = np.percentile(channel, PERCENTILES) if window is None else window
     return ((channel - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)

@@ -131,15 +131,7 @@ def read_names(path: Path) -> list[str]:
     Raises:
         BadInput: the list is missing, unreadable, no text or empty; a line is blank or there twice.
     """
-    check_file(path)
-    try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise BadInput(f"{path} is larger than {MAX_LIST_BYTES} bytes; expected a list of names; check the file")
-        names = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text ({error.reason}); expected a name per line; save it as text") from error
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    names = read_text(path).splitlines()
     if not names:
         raise BadInput(f"{path} is empty; expected a name per line; restore the list")
     first_line: dict[str, int] = {}
@@ -150,6 +142,23 @@ def read_names(path: Path) -> list[str]:
             raise BadInput(f"{path}: {name} is on line {first_line[name]} and on line {number}; expected once; remove one")
         first_line[name] = number
     return names
+
+
+def read_text(path: Path) -> str:
+    """A small UTF-8 file.
+
+    Raises:
+        BadInput: it is missing, unreadable, too large or no text.
+    """
+    check_file(path)
+    try:
+        if path.stat().st_size > MAX_LIST_BYTES:
+            raise BadInput(f"{path} is larger than {MAX_LIST_BYTES} bytes; expected a short text; check the file")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 text ({error.reason}); expected plain text; save it as UTF-8") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
 def hash_files(root: Path, paths: Iterable[Path]) -> str:
