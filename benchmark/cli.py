@@ -47,7 +47,9 @@ class Listing(StrEnum):
 
 LabelsOption = Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")]
 DatasetOption = Annotated[str, typer.Option(help="See `ls datasets`.")]
-DataOption = Annotated[Path | None, typer.Option(help="The dataset's folder; phantom needs none.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="The dataset's folder, or a file of `prepare --pack`; phantom needs none.")
+]
 ProtocolOption = Annotated[str, typer.Option(help="smoke, quick or paper; see `ls protocols`.")]
 RunsOption = Annotated[int | None, typer.Option(min=1, help="N runs: run r labels draw r and uses seed r.  [default: 1]")]
 DrawsOption = Annotated[str | None, typer.Option(help="Instead of --runs: comma list of draws, crossed with --seeds.")]
@@ -162,8 +164,8 @@ def _session(
     variants = selections()
 
     from benchmark import environment
-    from benchmark.experiment import open_dataset
     from benchmark.session import Session
+    from datasets.prepared import open_dataset
 
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
@@ -196,9 +198,9 @@ def list_things(
 ) -> None:
     """List methods, datasets, protocols, or the cases that each draw of a dataset labels first (the next budget adds to them)."""
     if what is Listing.draws:
-        from benchmark.experiment import open_dataset
         from benchmark.registry import check_name
         from datasets.draws import DRAWS, labelled_cases
+        from datasets.prepared import open_dataset
 
         check_name("datasets", dataset)
         opened = open_dataset(dataset, data)
@@ -234,6 +236,57 @@ def report(
     files = write_report(records, out_folder or opened.report)
     out.print(to_terminal(leaderboard(records)))
     _wrote(files)
+
+
+class Bits(StrEnum):
+    """Bits of an intensity in a packed dataset."""
+
+    eight = "8"
+    sixteen = "16"
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`python -m benchmark prepare --dataset acdc --data ~/ACDC`\n\n"
+    "`python -m benchmark prepare --dataset decathlon --data ~/Task04_Hippocampus --download`\n\n"
+    "`python -m benchmark prepare --dataset acdc --data ~/ACDC --pack acdc.h5 --registrations 1,3,7`"
+)
+def prepare(
+    dataset: DatasetOption = "phantom",
+    data: DataOption = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch it into --data first, where its licence allows.")] = False,
+    pack: Annotated[Path | None, typer.Option(help="Write one portable file, which --data then names anywhere.")] = None,
+    bits: Annotated[Bits, typer.Option(help="Of each intensity in the packed file.")] = Bits.eight,
+    registrations: Annotated[str | None, typer.Option(help="Budgets whose registrations are packed too.")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=10, help="Pack registrations of draws 0 to N-1.")] = 1,
+    store: StoreOption = Path("runs"),
+    device: DeviceOption = "auto",
+    jobs: JobsOption = None,
+) -> None:
+    """Check a dataset file by file, show what is in it, and keep it in the store's cache, where cells read it."""
+    from benchmark import registry
+
+    kind = registry.load("datasets", dataset)
+    if registrations and not pack:
+        raise BadInput("--registrations belongs to --pack; name the file to write with --pack FILE")
+    if download:
+        if data is None:
+            raise BadInput(f"--download needs --data FOLDER; expected where to put {dataset}")
+        kind.download(data)  # type: ignore[attr-defined]
+
+    from benchmark.preparation import pack_dataset, prepare_shown
+    from benchmark.store import Store
+    from datasets.summary import summarise
+    from reports.dataset import to_terminal, write
+
+    root = Store(store)
+    prepared = prepare_shown(dataset, data, root, err)
+    summary = summarise(prepared)
+    out.print(to_terminal(summary))
+    _wrote(write(summary, root.report / "datasets" / dataset))
+    if pack:
+        pack_dataset(prepared, pack, int(bits), registrations, runs, root, device, jobs or os.cpu_count() or 1, err)
+        _wrote([pack])
 
 
 class Kind(StrEnum):
@@ -278,7 +331,8 @@ def registration(
     import torch
 
     from benchmark.environment import pick_device
-    from benchmark.experiment import open_dataset, training_volumes
+    from benchmark.experiment import training_volumes
+    from benchmark.preparation import prepare_shown
     from benchmark.session import register_all
     from benchmark.store import Store
     from datasets.draws import labelled_cases
@@ -286,7 +340,9 @@ def registration(
     from datasets.registration.quality import measure
     from reports.registration import to_terminal, write
 
-    opened, recipe, root = open_dataset(dataset, data), Recipe(kind.value, similarity.value), Store(store)
+    root, recipe = Store(store), Recipe(kind.value, similarity.value)
+    opened = prepare_shown(dataset, data, root, err)
+    opened.unpack_registrations(root.registrations)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     chosen = [labelled_cases(dataset, opened.split.train, n, draw, opened.train_groups) for n in budgets]
     where = torch.device(pick_device(device))

@@ -104,10 +104,10 @@ class GridDisplay:
 
 
 class StageDisplay:
-    """Progress of one stage that counts its parts, e.g. registration's target volumes."""
+    """Progress of one stage that counts its parts, e.g. registration's target volumes; ``parts`` is what they are called."""
 
-    def __init__(self, console: Console, name: str) -> None:
-        self.console, self.name = console, name
+    def __init__(self, console: Console, name: str, parts: str) -> None:
+        self.console, self.name, self.parts = console, name, parts
         self.began = self.printed = time.monotonic()
         self.last = (0, 0)
         self.bars = _bars(console)
@@ -121,7 +121,7 @@ class StageDisplay:
         self.bars.stop()
         if self.last[1] and error is None:
             took = duration(time.monotonic() - self.began)
-            self.console.print(f"{self.name}: {self.last[1]} volumes in {took}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.name}: {self.last[1]} {self.parts} in {took}", highlight=False, soft_wrap=True)
 
     def tell(self, done: int, total: int) -> None:
         """``done`` of ``total`` parts are finished."""
@@ -131,4 +131,4 @@ class StageDisplay:
         self.bars.update(self.task, completed=done, total=total, text=f"left {left}")
         if not self.console.is_terminal and now - self.printed > LINE_SECONDS:
             self.printed = now
-            self.console.print(f"{self.name}: {done}/{total} volumes  left {left}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.name}: {done}/{total} {self.parts}  left {left}", highlight=False, soft_wrap=True)

@@ -19,19 +19,10 @@ from benchmark.grid import Cell
 from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
 from datasets.dataset import Dataset, Volume
+from datasets.prepared import open_dataset, prepare
 from datasets.registration import Registrations, candidates
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Task, count_parameters
-
-
-@functools.lru_cache(maxsize=2)
-def open_dataset(name: str, path: Path | None) -> Dataset:
-    """The dataset called ``name``, opened once a process.
-
-    Raises:
-        BadInput: no such dataset, or its files are not in order.
-    """
-    return registry.load("datasets", name)(path)
 
 
 @functools.lru_cache(maxsize=2)
@@ -82,7 +73,7 @@ def _run(
     environment.make_deterministic()
     environment.reset_peak_memory(device_name)
     device = torch.device(device_name)
-    dataset = open_dataset(cell.dataset, cell.data)
+    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
     protocol = cell.protocol
 
     method = _build(cell, dataset, device, store.registrations)

@@ -18,11 +18,13 @@ from rich.table import Table
 from benchmark import registry
 from benchmark.display import GridDisplay, StageDisplay, duration
 from benchmark.errors import BadInput
-from benchmark.experiment import open_dataset, training_seconds, training_volumes
+from benchmark.experiment import training_seconds, training_volumes
 from benchmark.grid import Cell
 from benchmark.launchers.local import run_cells
+from benchmark.preparation import prepare_shown
 from benchmark.store import Records, Store
 from benchmark.tracking import Mirror
+from datasets.prepared import Prepared
 from datasets.registration import Study, fill_cache
 
 if TYPE_CHECKING:
@@ -54,9 +56,10 @@ class Session:
             self.console.print(f"{outcomes['done']} of {len(self.cells)} cells are done already", highlight=False)
         mirror = Mirror(self.store, self.tracking)
         if self.todo:
-            self._check_data()
+            first = self.todo[0]
+            dataset = prepare_shown(first.dataset, first.data, self.store, self.console, first.data_hash)
             mirror.connect()
-            self._register()
+            self._register(dataset)
             with GridDisplay(self.console, len(self.todo), self.jobs) as display:
 
                 def finished(cell: Cell, outcome: str) -> None:
@@ -77,27 +80,16 @@ class Session:
         except BadInput as error:
             self.console.print(f"warning: {error}; the records are kept", markup=False, soft_wrap=True)
 
-    def _check_data(self) -> None:
-        """Read everything that the cells will read, so that a bad file is named before hours are spent. Unlabelled masks are not read."""
-        dataset = open_dataset(self.todo[0].dataset, self.todo[0].data)
-        labelled = {case for cell in self.todo for case in cell.labelled}
-        split = dataset.split
-        for case in (*split.train, *split.unlabelled):
-            dataset.read(case, labels=case in labelled)
-        for case in (*split.val, *(case for cases in split.tests.values() for case in cases)):
-            dataset.read(case, labels=True)
-
-    def _register(self) -> None:
+    def _register(self, dataset: Prepared) -> None:
         """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""
         studies = {}
         for cell in self.todo:
             recipe = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_recipe  # type: ignore[attr-defined]
             if recipe is not None:
                 studies[recipe, cell.labelled] = cell
-        volumes = [
-            (training_volumes(open_dataset(c.dataset, c.data), c.labelled), recipe) for (recipe, _), c in studies.items()
-        ]
-        if volumes:
+        if studies:
+            dataset.unpack_registrations(self.store.registrations)
+            volumes = [(training_volumes(dataset, cell.labelled), recipe) for (recipe, _), cell in studies.items()]
             register_all(volumes, self.store, torch.device(self.device), self.jobs, self.console)
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
@@ -160,7 +152,7 @@ class Session:
 def register_all(studies: Sequence[Study], store: Store, device: torch.device, jobs: int, console: Console) -> None:
     """Fill the store's cache of registrations with a progress bar, and say how many pairs were accepted."""
     try:
-        with StageDisplay(console, "registration") as stage:
+        with StageDisplay(console, "registration", "volumes") as stage:
             found = fill_cache(studies, store.registrations, device, jobs, stage.tell)
         counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
         console.print(f"registration: {counts}", highlight=False, soft_wrap=True)

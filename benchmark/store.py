@@ -118,6 +118,11 @@ class Store:
         return self.root / "cache" / "registration"
 
     @property
+    def datasets(self) -> Path:
+        """Folder of prepared datasets, which cells read."""
+        return self.root / "cache" / "datasets"
+
+    @property
     def report(self) -> Path:
         """Folder of the report on this store."""
         return self.root / "report"

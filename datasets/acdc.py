@@ -1,28 +1,16 @@
-"""ACDC: short-axis cardiac MR of 100 patients at end-diastole and end-systole, in the h5 layout of SSL4MIS.
+"""ACDC: short-axis cardiac MR of 150 patients at end-diastole and end-systole; the h5 layout of SSL4MIS or the official download.
 
-Bernard et al., IEEE TMI 37(11), 2018. Layout: github.com/HiLab-git/SSL4MIS. ``train_slices.list``, ``val.list`` and
-``test.list`` hold a name per line; training slices lie in ``data/slices``, validation and test volumes in ``data``.
+Bernard et al., IEEE TMI 37(11), 2018. The split of patients 001-100 (70 train, 10 validation, 20 test) is that of the field,
+github.com/HiLab-git/SSL4MIS, in both layouts.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections import ChainMap
-from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from benchmark.errors import BadInput
 from benchmark.registry import register
-from datasets.dataset import Dataset, Split, Volume
-from datasets.readers import check_file, hash_files, read_h5, read_names
-
-LISTS = {"train": "train_slices.list", "val": "val.list", "test": "test.list"}
-SLICE_NAME = re.compile(r"(?P<volume>(?P<case>patient[0-9]{3})_frame[0-9]{2})_slice_(?P<number>[1-9][0-9]{0,2})")
-VOLUME_NAME = re.compile(r"(?P<volume>(?P<case>patient[0-9]{3})_frame[0-9]{2})")
-SPACING = (10.0, 1.0, 1.0)
+from datasets.dataset import Dataset
 
 GROUPS = ("dilated", "hypertrophic", "infarction", "normal", "right ventricle")
 """Pathologies of patients 001-020, 021-040, 041-060, 061-080 and 081-100 (Info.cfg of the official download)."""
@@ -30,132 +18,24 @@ GROUPS = ("dilated", "hypertrophic", "infarction", "normal", "right ventricle")
 
 @register("acdc")
 class ACDC(Dataset):
-    """ACDC in the SSL4MIS layout. Canonical order: the patients of ``train_slices.list`` as they come.
-
-    The layout stores no spacing: volumes carry the convention (10, 1, 1) mm, which tells a registration the thick axis from the
-    thin ones, and ``spacing_known`` is False, so that distances are reported in voxels.
-
-    path: the folder of the lists.
+    """What both layouts share; ``ACDC(path)`` is the one that lies in ``path``.
 
     Raises:
-        BadInput: no path, no folder or no such layout; later, a list or a file breaks a rule of the layout.
+        BadInput: no path.
     """
 
     classes = ("background", "right ventricle", "myocardium", "left ventricle")
     channels = 1
-    spacing_known = False
+    source = (
+        "download the h5 files that github.com/HiLab-git/SSL4MIS links to and name the folder of train_slices.list, or register at"
+        " www.creatis.insa-lyon.fr/Challenge/acdc and name the folder that holds training/patient001 (licence CC BY-NC-SA 4.0)"
+    )
 
-    def __init__(self, path: Path | None = None) -> None:
-        super().__init__(path)
+    def __new__(cls, path: Path | None = None) -> ACDC:
+        """An instance of the layout's class."""
+        from datasets.acdc_official import OfficialACDC
+        from datasets.acdc_slices import SlicesACDC
+
         if path is None:
-            raise BadInput(
-                "dataset acdc needs --data FOLDER; download the h5 files that github.com/HiLab-git/SSL4MIS links to "
-                "(licence CC BY-NC-SA 4.0) and name the folder that holds train_slices.list"
-            )
-        self.folder = path
-        if missing := [name for name in (*LISTS.values(), "data/slices") if not os.path.exists(path / name)]:
-            found = f"has no {', '.join(missing)}" if os.path.isdir(path) else "is not a folder"
-            raise BadInput(
-                f"{path} {found}; expected ACDC in the SSL4MIS layout ({', '.join(LISTS.values())}, data/slices); "
-                "point --data to the folder of the lists"
-            )
-
-    @cached_property
-    def split(self) -> Split:
-        """Training, validation and test patients; the one test set is called ``test``."""
-        cases = {use: tuple(files) for use, files in self._files.items()}
-        return Split(cases["train"], cases["val"], {"test": cases["test"]})
-
-    @cached_property
-    def train_groups(self) -> dict[str, str]:
-        """The pathology of each training patient; patients after 100 are in no group."""
-        return {case: GROUPS[(number - 1) // 20] for case in self.split.train if 1 <= (number := int(case[-3:])) <= 100}
-
-    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
-        """The patient's frames in order of their number: images (1, D, H, W), labels (D, H, W); see ``Dataset.read``."""
-        files = ChainMap(*self._files.values())[case]
-        return tuple(self._volume(case, name, paths, labels) for name, paths in sorted(files.items()))
-
-    def content_hash(self) -> str:
-        """Hash of the lists and of every file that they name; computed once."""
-        return self._content_hash
-
-    @cached_property
-    def _content_hash(self) -> str:
-        lists = [self.folder / name for name in LISTS.values()]
-        files = [path for use in self._files.values() for case in use.values() for paths in case.values() for path in paths]
-        return hash_files(self.folder, lists + files)
-
-    @cached_property
-    def _files(self) -> dict[str, dict[str, dict[str, list[Path]]]]:
-        """use -> case -> volume -> its files: the slices from the first to the last, or the one file of the volume."""
-        files = {"train": self._slices(), "val": self._volumes("val"), "test": self._volumes("test")}
-        owner: dict[str, str] = {}
-        for use, cases in files.items():
-            for case in cases:
-                if case in owner:
-                    raise BadInput(
-                        f"{self.folder}: {case} is in {LISTS[owner[case]]} and in {LISTS[use]}; "
-                        "expected each patient in one list; remove it from one"
-                    )
-                owner[case] = use
-        return files
-
-    def _slices(self) -> dict[str, dict[str, list[Path]]]:
-        numbers: dict[str, dict[str, list[int]]] = {}
-        for match in self._names("train", SLICE_NAME, "patientNNN_frameMM_slice_K with K from 1"):
-            numbers.setdefault(match["case"], {}).setdefault(match["volume"], []).append(int(match["number"]))
-        return {
-            case: {volume: self._stack(volume, found) for volume, found in volumes.items()} for case, volumes in numbers.items()
-        }
-
-    def _stack(self, volume: str, numbers: list[int]) -> list[Path]:
-        """The files of a volume's slices by number, not by name: slice 2 comes before slice 10."""
-        expected = range(1, max(numbers) + 1)
-        if missing := sorted(set(expected) - set(numbers)):
-            raise BadInput(
-                f"{self.folder / LISTS['train']}: {volume} has slices up to {max(numbers)} but no slice {missing[0]}; "
-                f"expected all from 1; add the line {volume}_slice_{missing[0]} and its file"
-            )
-        return [self._file(f"data/slices/{volume}_slice_{number}.h5") for number in expected]
-
-    def _volumes(self, use: str) -> dict[str, dict[str, list[Path]]]:
-        files: dict[str, dict[str, list[Path]]] = {}
-        for match in self._names(use, VOLUME_NAME, "patientNNN_frameMM"):
-            files.setdefault(match["case"], {})[match["volume"]] = [self._file(f"data/{match['volume']}.h5")]
-        return files
-
-    def _names(self, use: str, pattern: re.Pattern[str], shape: str) -> list[re.Match[str]]:
-        path = self.folder / LISTS[use]
-        matches = []
-        for name in read_names(path):
-            if (match := pattern.fullmatch(name)) is None:
-                raise BadInput(f"{path}: found {name!r}; expected names like {shape}; correct the line")
-            matches.append(match)
-        return matches
-
-    def _file(self, name: str) -> Path:
-        path = self.folder / name
-        check_file(path)
-        return path
-
-    def _volume(self, case: str, name: str, paths: list[Path], labels: bool) -> Volume:
-        images, masks = zip(*(self._read(path, labels) for path in paths), strict=True)
-        if len({image.shape[1:] for image in images}) > 1:
-            raise BadInput(f"{paths[0].parent}: slices of {name} differ in height or width; expected one size; replace them")
-        label = np.concatenate(masks) if labels else None
-        return Volume(name, case, np.concatenate(images)[None], label, SPACING, spacing_known=False)
-
-    def _read(self, path: Path, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Image and label of one file as (D, H, W); D is 1 for a slice."""
-        image, label = read_h5(path, len(self.classes), labels)
-        axes = 2 if "_slice_" in path.name else 3
-        if image.ndim != axes:
-            raise BadInput(f"{path}: the image has shape {image.shape}; expected {axes} axes; replace the file")
-        if image.min() < 0 or image.max() > 1:
-            raise BadInput(
-                f"{path}: intensities run from {image.min():g} to {image.max():g}; expected [0, 1]; "
-                "scale each volume by its minimum and maximum"
-            )
-        shape = (-1, *image.shape[-2:])
-        return image.reshape(shape), None if label is None else label.reshape(shape)
+            raise BadInput(f"dataset acdc needs --data FOLDER; {cls.source}")
+        return super().__new__(OfficialACDC if (path / "training").is_dir() else SlicesACDC)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
+
+from benchmark.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class Dataset(ABC):
     Subclasses set ``classes`` (class 0 is background) and ``channels``, and implement the three readers below.
     """
 
-    name: ClassVar[str]
+    name: str
+    source: str = "it is not to be downloaded"
+    """Where the data comes from and what --data then names, as an instruction."""
     classes: tuple[str, ...]
     channels: int
     spacing_known: bool
@@ -58,6 +61,15 @@ class Dataset(ABC):
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+
+    @classmethod
+    def download(cls, path: Path) -> None:
+        """Put the raw data into ``path``, where its licence lets a program do so.
+
+        Raises:
+            BadInput: it does not, with the steps for a person; or the download failed.
+        """
+        raise BadInput(f"--download: {cls.name} cannot be downloaded by a program; {cls.source}")
 
     @property
     @abstractmethod

@@ -16,7 +16,7 @@ from benchmark.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.draws import split_by_name
 from datasets.nifti import LUNG, SOFT_TISSUE, read_volume
-from datasets.readers import check_file, hash_files
+from datasets.readers import hash_files, inside, read_text
 
 
 @register("decathlon")
@@ -32,18 +32,19 @@ class Decathlon(Dataset):
     """
 
     spacing_known = True
+    source = "name a task's folder, which holds dataset.json; `prepare --download` fetches e.g. --data Task04_Hippocampus (CC BY-SA 4.0)"
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
         if path is None:
-            raise BadInput("dataset decathlon needs --data FOLDER; name a task's folder, which holds dataset.json")
+            raise BadInput(f"dataset decathlon needs --data FOLDER; {self.source}")
         self.folder = path
         about = _read_json(path / "dataset.json")
         try:
             numbers = sorted(int(number) for number in about["labels"])
             self.classes = tuple(str(about["labels"][str(number)]) for number in numbers)
             modalities = [str(about["modality"][str(channel)]) for channel in range(len(about["modality"]))]
-            pairs = [(path / pair["image"], path / pair["label"]) for pair in about["training"]]
+            names = [(str(pair["image"]), str(pair["label"])) for pair in about["training"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(
                 f"{path / 'dataset.json'} cannot be understood ({type(error).__name__}: {error}); expected the Decathlon's"
@@ -52,14 +53,24 @@ class Decathlon(Dataset):
         self.channels = len(modalities)
         window = LUNG if "lung" in str(about.get("name", "")).lower() else SOFT_TISSUE
         self.windows = tuple(window if modality.upper() == "CT" else None for modality in modalities)
-        if numbers != list(range(len(numbers))) or len(pairs) < 4:
+        if numbers != list(range(len(numbers))) or len(names) < 4:
             raise BadInput(
-                f"{path / 'dataset.json'} has labels {numbers} and {len(pairs)} training pairs; expected labels 0, 1, ... and"
+                f"{path / 'dataset.json'} has labels {numbers} and {len(names)} training pairs; expected labels 0, 1, ... and"
                 " at least 4 pairs; download it again"
             )
+        listing = str(path / "dataset.json")
+        pairs = [(inside(path, image, listing), inside(path, label, listing)) for image, label in names]
         self.files = {image.name.removesuffix(".gz").removesuffix(".nii"): (image, label) for image, label in pairs}
         if len(self.files) < len(pairs):
             raise BadInput(f"{path / 'dataset.json'} names a training case twice; expected each once; remove one")
+
+    @classmethod
+    def download(cls, path: Path) -> None:
+        """Fetch the task that ``path`` is named after; nothing to do where it is there. Raises BadInput; see ``fetch_task``."""
+        from datasets.download import fetch_task
+
+        if not (path / "dataset.json").exists():
+            fetch_task(path)
 
     @cached_property
     def split(self) -> Split:
@@ -69,7 +80,7 @@ class Decathlon(Dataset):
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's one volume; see ``Dataset.read``."""
         image, label = self.files[case]
-        return (read_volume(case, image, label if labels else None, len(self.classes), self.windows),)
+        return (read_volume(case, case, image, label if labels else None, len(self.classes), self.windows),)
 
     def content_hash(self) -> str:
         """Hash of dataset.json and of every file that it names; computed once."""
@@ -83,10 +94,9 @@ class Decathlon(Dataset):
 def _read_json(path: Path) -> dict:
     if not os.path.isdir(path.parent):
         raise BadInput(f"{path.parent} is not a folder; expected a Decathlon task; point --data to the folder of dataset.json")
-    check_file(path)
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        about = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not readable JSON ({error}); download it again") from None
     if not isinstance(about, dict):
         raise BadInput(f"{path} holds a {type(about).__name__}; expected the Decathlon's description; download it again")

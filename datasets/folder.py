@@ -8,7 +8,6 @@ by name and cases are split by their names: 20 % test, 10 % validation; images w
 from __future__ import annotations
 
 import csv
-import io
 import os
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +19,11 @@ from benchmark.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.draws import split_by_name
 from datasets.nifti import count_channels, read_nifti, read_volume
-from datasets.readers import check_file, hash_files, read_names, read_text
+from datasets.readers import hash_files, inside, read_names, read_text
 
 COLUMNS = ("case", "image", "label", "split")
 USES = ("train", "val", "test")
+MAX_LINE = 10_000
 
 Files = dict[str, dict[str, tuple[Path, Path | None]]]
 """case -> volume -> image and label."""
@@ -43,11 +43,12 @@ class Folder(Dataset):
     """
 
     spacing_known = True
+    source = "name a folder of your own with cases.csv, or with imagesTr and labelsTr"
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
         if path is None:
-            raise BadInput("dataset folder needs --data FOLDER; name a folder with cases.csv, or with imagesTr and labelsTr")
+            raise BadInput(f"dataset folder needs --data FOLDER; {self.source}")
         self.folder = path
         table = path / "cases.csv"
         if table.is_file():
@@ -95,11 +96,10 @@ class Folder(Dataset):
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's volumes; see ``Dataset.read``."""
         windows = (None,) * self.channels
-        found = []
-        for name, (image, label) in self.files[case].items():
-            volume = read_volume(case, image, label if labels else None, len(self.classes), windows)
-            found.append(Volume(name, case, volume.image, volume.label, volume.spacing))
-        return tuple(found)
+        return tuple(
+            read_volume(name, case, image, label if labels else None, len(self.classes), windows)
+            for name, (image, label) in self.files[case].items()
+        )
 
     def content_hash(self) -> str:
         """Hash of the table, the class names and every file that they name; computed once."""
@@ -113,7 +113,7 @@ class Folder(Dataset):
 
 
 def _read_table(table: Path) -> tuple[Files, dict[str, str]]:
-    rows = csv.DictReader(io.StringIO(read_text(table)))
+    rows = csv.DictReader(_lines(table))
     if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
         raise BadInput(f"{table} has no column {missing[0]}; expected {', '.join(COLUMNS)}, and frame if you like")
     files: Files = {}
@@ -130,23 +130,23 @@ def _read_table(table: Path) -> tuple[Files, dict[str, str]]:
         if volume in files.setdefault(case, {}):
             raise BadInput(f"{where}: {volume} comes twice; expected each volume once; give its rows different frames")
         files[case][volume] = (
-            _inside(table, where, row["image"]),
-            _inside(table, where, row["label"]) if row["label"] else None,
+            inside(table.parent, row["image"], where),
+            inside(table.parent, row["label"], where) if row["label"] else None,
         )
     if not files:
         raise BadInput(f"{table} has no rows; expected a row for each volume")
     return files, use
 
 
-def _inside(table: Path, where: str, name: str) -> Path:
-    """A file that the table names; it must lie in the table's folder."""
-    path = Path(os.path.normpath(table.parent / name.strip()))
-    if not path.is_relative_to(os.path.normpath(table.parent)):
-        raise BadInput(
-            f"{where}: {name} lies outside of {table.parent}; expected paths in the folder; move or link the file there"
-        )
-    check_file(path)
-    return path
+def _lines(table: Path) -> list[str]:
+    """Lines that the csv module cannot choke on."""
+    lines = read_text(table).splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line or len(line) > MAX_LINE:
+            raise BadInput(
+                f"{table}, line {number} has a NUL or more than {MAX_LINE} characters; expected text; save the table again"
+            )
+    return lines
 
 
 def _pair(folder: Path) -> Files:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.errors import BadInput
 from datasets.dataset import Volume
-from datasets.readers import MAX_VOXELS, check_file, check_image, check_label
+from datasets.readers import MAX_SPACING, MAX_VOXELS, MIN_SPACING, check_file, check_image, check_label
 
 PERCENTILES = (0.5, 99.5)
 SOFT_TISSUE, LUNG = (-175.0, 275.0), (-1000.0, 400.0)
@@ -20,12 +20,18 @@ SOFT_TISSUE, LUNG = (-175.0, 275.0), (-1000.0, 400.0)
 
 
 def read_volume(
-    case: str, image: Path, label: Path | None, classes: int, windows: tuple[tuple[float, float] | None, ...]
+    name: str,
+    case: str,
+    image: Path,
+    label: Path | None,
+    classes: int,
+    windows: tuple[tuple[float, float] | None, ...],
+    percentiles: tuple[float, float] = PERCENTILES,
 ) -> Volume:
     """A case's volume: (C, D, H, W) with D along the axis of the widest spacing, or from foot to head where all are alike.
 
-    label: None where it is not to be handed out. windows: for each channel its range of intensities that becomes [0, 1]; None: from
-    percentile .5 to 99.5 of the channel, for modalities without a fixed scale such as MR.
+    label: None where it is not to be handed out. windows: for each channel its range of intensities that becomes [0, 1]; None: between
+    ``percentiles`` of the channel, for modalities without a fixed scale such as MR.
 
     Raises:
         BadInput: as ``read_nifti``; a value is NaN or infinite, or no class.
@@ -37,9 +43,11 @@ def read_volume(
     if label is not None:
         found, _ = read_nifti(label, like=image)
         mask = np.ascontiguousarray(check_label(label, found[0], classes).transpose(axes))
-    channels = [_scaled(c.transpose(axes), window) for c, window in zip(check_image(image, values), windows, strict=True)]
+    channels = [
+        _scaled(c.transpose(axes), window, percentiles) for c, window in zip(check_image(image, values), windows, strict=True)
+    ]
     z, y, x = (spacing[i] for i in axes)
-    return Volume(case, case, np.stack(channels), mask, (z, y, x))
+    return Volume(name, case, np.stack(channels), mask, (z, y, x))
 
 
 def count_channels(path: Path) -> int:
@@ -56,8 +64,8 @@ def count_channels(path: Path) -> int:
         return int(stored.shape[3]) if len(stored.shape) == 4 else 1
 
 
-def _scaled(channel: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
-    low, high = np.percentile(channel, PERCENTILES) if window is None else window
+def _scaled(channel: np.ndarray, window: tuple[float, float] | None, percentiles: tuple[float, float]) -> np.ndarray:
+    low, high = np.percentile(channel, percentiles) if window is None else window
     return ((channel - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)
 
 
@@ -80,8 +88,9 @@ def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple
             raise BadInput(f"{path} has shape {shape}; expected {expected}; replace the file")
         if not 0 < prod(shape) <= MAX_VOXELS:
             raise BadInput(f"{path} declares {prod(shape)} voxels; expected 1 to {MAX_VOXELS}; replace the file")
-        if not all(0.01 <= step <= 30 for step in spacing):
-            raise BadInput(f"{path} has spacing {tuple(map(float, spacing))}; expected 0.01 to 30 mm; correct its header")
+        if not all(MIN_SPACING <= step <= MAX_SPACING for step in spacing):
+            found, expected = tuple(map(float, spacing)), f"{MIN_SPACING:g} to {MAX_SPACING:g} mm"
+            raise BadInput(f"{path} has spacing {found}; expected {expected}; correct its header")
         if like is not None:
             image: Any = nibabel.load(like)
             if image.shape[:3] != shape[:3] or not np.allclose(image.affine, stored.affine, atol=1e-2):

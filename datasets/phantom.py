@@ -35,6 +35,7 @@ class Phantom(Dataset):
     classes = ("background", "right ventricle", "myocardium", "left ventricle")
     channels = 1
     spacing_known = True
+    source = "it is generated; leave --data and --download out"
 
     def __init__(self, path: Path | None = None) -> None:
         if path is not None:

@@ -24,6 +24,9 @@ MAX_VOXELS = 512 * 2**20
 
 MAX_LIST_BYTES = 16 * 2**20
 
+MIN_SPACING, MAX_SPACING = 0.01, 30.0
+"""Millimetres; a spacing outside is a mistake of units or of the header."""
+
 BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """HDF5 numbers of gzip, shuffle, Fletcher-32, szip, n-bit, scale-offset and lzf; any other would load a plug-in."""
 
@@ -39,11 +42,11 @@ def read_h5(path: Path, classes: int, labels: bool = True) -> tuple[np.ndarray, 
             large, empty or of a wrong type; shapes differ; a value is NaN, infinite or no class.
     """
     check_file(path)
-    with _reading_h5(path), h5py.File(path, "r") as file:
-        image = _header(path, file, "image", "f")
+    with reading_h5(path), h5py.File(path, "r") as file:
+        image = h5_array(path, file, "image", "f")
         if not labels:
             return check_image(path, image[()]), None
-        label = _header(path, file, "label", "uif")
+        label = h5_array(path, file, "label", "uif")
         if image.shape != label.shape:
             raise BadInput(f"{path}: image is {image.shape} and label {label.shape}; expected one shape; export the file again")
         return check_image(path, image[()]), check_label(path, label[()], classes)
@@ -93,6 +96,19 @@ def check_file(path: Path) -> None:
     if not os.path.isfile(path):  # unlike ``path.is_file()``, false where a folder above may not be entered
         found = "is a folder" if os.path.isdir(path) else "cannot be found"
         raise BadInput(f"{path} {found}; expected a file; complete the dataset or point --data to its top folder")
+
+
+def inside(folder: Path, name: str, where: str) -> Path:
+    """The file ``name`` of ``folder``, as the text at ``where`` calls it.
+
+    Raises:
+        BadInput: it lies outside of the folder or is no file.
+    """
+    path = Path(os.path.normpath(folder / name.strip()))
+    if not path.is_relative_to(os.path.normpath(folder)):
+        raise BadInput(f"{where}: {name} lies outside of {folder}; expected paths in the folder; move or link the file there")
+    check_file(path)
+    return path
 
 
 def check_image(path: Path, image: np.ndarray) -> np.ndarray:
@@ -179,7 +195,7 @@ def hash_files(root: Path, paths: Iterable[Path]) -> str:
 
 
 @contextmanager
-def _reading_h5(path: Path) -> Iterator[None]:
+def reading_h5(path: Path) -> Iterator[None]:
     """Turns what h5py raises on damaged files into BadInput."""
     try:
         yield
@@ -190,8 +206,12 @@ def _reading_h5(path: Path) -> Iterator[None]:
         raise BadInput(f"{path} is not an h5 file, truncated or damaged ({reason}); copy or download it again") from error
 
 
-def _header(path: Path, file: h5py.File, name: str, kinds: str) -> h5py.Dataset:
-    """The dataset ``name`` with its header checked and no voxel read; ``kinds`` are the NumPy kinds of type allowed."""
+def h5_array(path: Path, file: h5py.File, name: str, kinds: str) -> h5py.Dataset:
+    """The dataset ``name`` with its header checked and no voxel read; ``kinds`` are the NumPy kinds of type allowed.
+
+    Raises:
+        BadInput: it is missing, a link, a group, stored outside the file, empty, too large, or of a type or a filter not allowed.
+    """
 
     def refuse(found: str, expected: str) -> BadInput:
         return BadInput(f"{path}: {name} {found}; expected {expected}; replace the file")

@@ -42,14 +42,15 @@ class Synapse(Dataset):
     )
     channels = 1
     spacing_known = False
+    source = (
+        "register at synapse.org (project syn3193805), prepare the data as github.com/Beckschen/TransUNet says, and name the folder"
+        " that holds train_npz and test_vol_h5"
+    )
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
         if path is None:
-            raise BadInput(
-                "dataset synapse needs --data FOLDER; register at synapse.org (project syn3193805), prepare the data as"
-                " github.com/Beckschen/TransUNet says, and name the folder that holds train_npz and test_vol_h5"
-            )
+            raise BadInput(f"dataset synapse needs --data FOLDER; {self.source}")
         for folder in ("train_npz", "test_vol_h5"):
             if not os.path.isdir(path / folder):
                 raise BadInput(f"{path} has no folder {folder}; expected Synapse in the TransUNet layout; point --data to it")

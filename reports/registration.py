@@ -12,8 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from datasets.registration.quality import Example, Quality
 
 HEADERS = {
@@ -67,6 +65,7 @@ def _picture(examples: list[Example], title: str, path: Path) -> Path:
     from matplotlib.lines import Line2D
 
     from reports.figures import STYLE, save_png
+    from reports.slices import draw_slice
 
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
@@ -74,9 +73,9 @@ def _picture(examples: list[Example], title: str, path: Path) -> Path:
         )
         for row, example in zip(grid, examples, strict=True):
             row[0].set_title(example.title, loc="left", fontsize="small")
-            _slice(row[0], example.image, example.truth, example.centred)
-            _slice(row[1], example.warped, None, example.carried)
-            _slice(row[2], example.image, example.truth, example.carried)
+            draw_slice(row[0], example.image, example.truth, example.centred)
+            draw_slice(row[1], example.warped, None, example.carried)
+            draw_slice(row[2], example.image, example.truth, example.carried)
         for axes, text in zip(grid[-1], ["target, unregistered label", "warped source", "target, warped label"], strict=True):
             axes.set_xlabel(text)
         lines = [Line2D([], [], color="0.4", label="true"), Line2D([], [], color="0.4", linestyle="--", label="carried over")]
@@ -85,19 +84,3 @@ def _picture(examples: list[Example], title: str, path: Path) -> Path:
         save_png(figure, path)
         plt.close(figure)
     return path
-
-
-def _slice(axes: Axes, image: np.ndarray, truth: np.ndarray | None, carried: np.ndarray) -> None:
-    import seaborn as sns
-
-    axes.imshow(image, cmap="gray")
-    palette = sns.color_palette("bright")
-    for label, style in ((truth, "solid"), (carried, "dashed")):
-        if label is None:
-            continue
-        for k in np.unique(label[(label > 0) & (label < 255)]):
-            axes.contour(label == k, [0.5], colors=[palette[(int(k) - 1) % len(palette)]], linewidths=1.2, linestyles=style)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)

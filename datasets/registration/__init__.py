@@ -36,6 +36,7 @@ __all__ = [
     "Recipe",
     "Registrations",
     "Transform",
+    "cache_files",
     "candidates",
     "fill_cache",
     "vote",
@@ -152,6 +153,13 @@ def fill_cache(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def cache_files(studies: Sequence[Study], folder: Path, device: torch.device) -> list[str]:
+    """Names, relative to ``folder``, of the files that ``fill_cache`` has filled for these studies."""
+    works = [_Work(list(volumes), folder, device, recipe) for volumes, recipe in studies]
+    found = {work.file(target) for work in works for target in range(len(work.volumes))}
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
 class _Work:
     """The volumes of one study and the cache file of each target."""
 
@@ -172,11 +180,15 @@ class _Work:
             self.prepared[index] = prepare(self.volumes[index], self.engine.device)
         return self.prepared[index]
 
+    def file(self, target: int) -> Path:
+        """Where a target's results are cached."""
+        return self.folder / f"{self.images[target]}.safetensors"
+
     def register(self, target: int) -> list[Candidate]:
         """One target against all labelled volumes of other cases, through the cache: those not dropped, best similarity first."""
         sources = [i for i in self.labelled if self.volumes[i].case != self.volumes[target].case]
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / f"{self.images[target]}.safetensors"
+        file = self.file(target)
         with FileLock(file.with_suffix(".lock")):
             known = _read(file)
             before = len(known)

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from benchmark import registry
 from benchmark.environment import make_deterministic
-from benchmark.experiment import open_dataset, training_volumes
+from benchmark.experiment import training_volumes
 from benchmark.metrics import volume_metrics
 from benchmark.protocol import get_protocol
 from benchmark.training import _optimiser, _update
+from datasets.prepared import open_dataset
 from datasets.registration import Registrations
 from datasets.registration.engine import Engine, RegistrationConfig, prepare
 from datasets.registration.pairs import TargetRegistration

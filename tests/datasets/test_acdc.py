@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import BadInput
-from datasets.acdc import ACDC
+from datasets.acdc_slices import SlicesACDC as ACDC
 
 TRAIN = {"patient099": 12, "patient020": 11, "patient050": 6}
 VAL = {"patient010": 5}

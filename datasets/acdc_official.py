@@ -1,0 +1,113 @@
+"""ACDC as its challenge hands it out: NIfTI frames with spacing, Info.cfg with the pathology, patients 101-150 as a second test set.
+
+``training/patientNNN/patientNNN_frameMM.nii.gz`` with ``_frameMM_gt.nii.gz`` and ``Info.cfg``; ``testing`` alike. The 4-D cine beside
+them is no frame and is not read.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+
+from benchmark.errors import BadInput
+from datasets.acdc import ACDC, GROUPS
+from datasets.dataset import Split, Volume
+from datasets.nifti import read_volume
+from datasets.readers import hash_files, read_text
+
+TRAIN = (
+    *(99, 38, 50, 100, 58, 21, 49, 20, 72, 40, 60, 89, 4, 56, 98, 96, 31, 18, 94, 47, 48, 55, 97, 74, 43),
+    *(41, 63, 37, 95, 54, 26, 88, 32, 69, 6, 71, 12, 73, 61, 17, 25, 10, 57, 29, 51, 5, 36, 46, 62, 34),
+    *(76, 92, 70, 77, 67, 3, 91, 16, 14, 44, 42, 90, 53, 27, 35, 86, 23, 9, 79, 15),
+)
+VALIDATION = (28, 85, 82, 87, 19, 30, 78, 45, 2, 39)
+TEST = (11, 13, 84, 33, 93, 22, 68, 24, 83, 81, 80, 1, 7, 66, 8, 65, 75, 64, 59, 52)
+"""Patients in the order of SSL4MIS's lists."""
+
+FRAME = re.compile(r"patient[0-9]{3}_frame[0-9]{2}")
+CODES = dict(zip(("DCM", "HCM", "MINF", "NOR", "RV"), GROUPS, strict=True))
+"""Info.cfg's names of the pathologies."""
+
+
+class OfficialACDC(ACDC):
+    """ACDC's NIfTI download, a subset of patients or all. Intensities are scaled by each volume's minimum and maximum, as in SSL4MIS.
+
+    path: the folder that holds ``training`` and, if you like, ``testing``.
+
+    Raises:
+        BadInput: a patient lacks a file or is where it should not be; later, a file breaks a rule.
+    """
+
+    spacing_known = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.folder = path
+        self.files = self._patients("training", 1, 100)
+        if (path / "testing").is_dir():
+            self.files |= self._patients("testing", 101, 150)
+        if not self.split.train or not any(self.split.tests.values()):
+            found = f"{len(self.split.train)} training and {sum(map(len, self.split.tests.values()))} test patients"
+            raise BadInput(f"{path} holds {found} of the field's split; expected at least one of each; complete the download")
+
+    def _patients(self, part: str, first: int, last: int) -> dict[str, dict[str, tuple[Path, Path]]]:
+        """case -> volume -> image and mask."""
+        files = {}
+        for folder in sorted((self.folder / part).glob("patient*")):
+            number = folder.name.removeprefix("patient")
+            if not folder.is_dir() or len(number) != 3 or not number.isdecimal() or not first <= int(number) <= last:
+                raise BadInput(f"{folder} is there; expected folders patient{first:03} to patient{last:03}; remove it")
+            frames = {
+                image.name.removesuffix(".gz").removesuffix(".nii"): image
+                for image in sorted(folder.glob("*.nii*"))
+                if FRAME.fullmatch(image.name.removesuffix(".gz").removesuffix(".nii"))
+            }
+            masks = {name: image.with_name(image.name.replace(".nii", "_gt.nii")) for name, image in frames.items()}
+            if missing := [mask for name, mask in masks.items() if not name.startswith(folder.name) or not mask.is_file()]:
+                raise BadInput(
+                    f"{missing[0]} is missing; expected a mask for each frame of {folder.name}; complete the download"
+                )
+            if not frames:
+                raise BadInput(f"{folder} holds no {folder.name}_frameMM.nii.gz; expected two frames; complete the download")
+            files[folder.name] = {name: (image, masks[name]) for name, image in frames.items()}
+        return files
+
+    @cached_property
+    def split(self) -> Split:
+        """The field's split of the patients that are there; test sets ``test`` and, of patients 101-150, ``official``."""
+
+        def there(numbers: tuple[int, ...]) -> tuple[str, ...]:
+            return tuple(case for number in numbers if (case := f"patient{number:03}") in self.files)
+
+        tests = {"test": there(TEST), "official": there(tuple(range(101, 151)))}
+        return Split(there(TRAIN), there(VALIDATION), {name: cases for name, cases in tests.items() if cases})
+
+    @cached_property
+    def train_groups(self) -> dict[str, str]:
+        """The pathology of each training patient, from its Info.cfg."""
+        return {case: self._group(self.folder / "training" / case / "Info.cfg") for case in self.split.train}
+
+    def _group(self, path: Path) -> str:
+        code = next((line[6:].strip() for line in read_text(path).splitlines() if line.startswith("Group:")), "nothing")
+        if code not in CODES:
+            raise BadInput(f"{path} has Group {code}; expected one of {', '.join(CODES)}; download it again")
+        return CODES[code]
+
+    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
+        """The patient's frames in order of their number; see ``Dataset.read``."""
+        return tuple(
+            read_volume(name, case, image, mask if labels else None, len(self.classes), (None,), (0, 100))
+            for name, (image, mask) in self.files[case].items()
+        )
+
+    def content_hash(self) -> str:
+        """Hash of every file that is read; computed once."""
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:
+        about = [self.folder / "training" / case / "Info.cfg" for case in self.split.train]
+        return hash_files(
+            self.folder, [*about, *(p for frames in self.files.values() for pair in frames.values() for p in pair)]
+        )
