@@ -82,7 +82,13 @@ def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple
     check_file(path)
     with _reading_nifti(path):
         stored: Any = nibabel.load(path)
-        shape, spacing = stored.shape, stored.header.get_zooms()[:3]
+        with nibabel.openers.ImageOpener(str(path)) as file:  # nibabel repairs such headers by guessing, so the bytes are looked at
+            header = type(stored.header).from_fileobj(file, check=False)
+        shape, spacing = stored.shape, header.get_zooms()[:3]
+        if header["sizeof_hdr"] != header.sizeof_hdr:
+            raise BadInput(
+                f"{path} has a header of {header['sizeof_hdr']} bytes; expected {header.sizeof_hdr}; export it again"
+            )
         expected = "3 axes" if channels == 1 else f"4 axes, the last of {channels} channels"
         if len(shape) != (3 if channels == 1 else 4) or (channels > 1 and shape[3] != channels):
             raise BadInput(f"{path} has shape {shape}; expected {expected}; replace the file")
