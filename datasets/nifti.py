@@ -82,7 +82,9 @@ def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple
     check_file(path)
     with _reading_nifti(path):
         stored: Any = nibabel.load(path)
-        with nibabel.openers.ImageOpener(str(path)) as file:  # nibabel repairs such headers by guessing, so the bytes are looked at
+        with nibabel.openers.ImageOpener(
+            str(path)
+        ) as file:  # nibabel repairs such headers by guessing, so the bytes are looked at
             header = type(stored.header).from_fileobj(file, check=False)
         shape, spacing = stored.shape, header.get_zooms()[:3]
         if header["sizeof_hdr"] != header.sizeof_hdr:

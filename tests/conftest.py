@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 
 def _real(name: str, file: str) -> Path:
@@ -24,3 +25,9 @@ def acdc_folder() -> Path:
 def hippocampus_folder() -> Path:
     """The real Task04_Hippocampus subset."""
     return _real("Task04_Hippocampus", "dataset.json")
+
+
+@pytest.fixture
+def console() -> Console:
+    """A console that shows nothing."""
+    return Console(quiet=True)

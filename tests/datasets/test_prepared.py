@@ -1,0 +1,169 @@
+"""Prepared and packed datasets: whole or not there, the same data as the source, at home where the source is not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from benchmark.errors import BadInput
+from benchmark.experiment import training_volumes
+from benchmark.preparation import pack_dataset, prepare_shown
+from benchmark.store import Store
+from datasets.checks import uses
+from datasets.dataset import Split, Volume
+from datasets.prepared import Prepared, open_dataset, prepare, write
+from datasets.registration import Recipe, Registrations
+from tests.datasets.layouts import LAYOUTS
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(store: Path) -> subprocess.Popen[str]:
+    """``prepare`` of the phantom in a process of its own."""
+    arguments = [sys.executable, "-m", "benchmark", "prepare", "--store", str(store)]
+    return subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def cached(store: Path) -> list[Path]:
+    return [path for path in (store / "cache" / "datasets").iterdir() if path.suffix != ".lock"]
+
+
+def test_two_at_once_and_one_killed_half_way_leave_the_same_whole_file(tmp_path: Path) -> None:
+    killed = start(tmp_path / "killed")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.glob("killed/cache/datasets/.*.tmp")):
+        time.sleep(0.005)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    (left,) = cached(tmp_path / "killed")
+    assert left.suffix == ".tmp"
+
+    both = [start(tmp_path / "killed") for _ in range(2)]
+    alone = start(tmp_path / "alone")
+    for process in (*both, alone):
+        told, errors = process.communicate(timeout=120)
+        assert process.returncode == 0 and "phantom: 44 cases" in told, errors
+    (kept,), (undisturbed,) = cached(tmp_path / "killed"), cached(tmp_path / "alone")
+    assert kept.name == undisturbed.name and kept.read_bytes() == undisturbed.read_bytes()
+
+
+def pairs(folder: Path) -> Path:
+    LAYOUTS["folder of pairs"][1](folder)
+    return folder
+
+
+@pytest.mark.parametrize(("bits", "error"), [(8, 0.5 / 255), (16, 0.5 / 65535)])
+def test_a_pack_holds_the_data_in_fewer_bits_and_says_so(tmp_path: Path, bits, error: float) -> None:
+    source = prepare("folder", pairs(tmp_path / "data"), tmp_path / "cache")
+    write(source, tmp_path / "pack.h5", bits, lambda done, total: None)
+    packed = open_dataset("folder", tmp_path / "pack.h5")
+    assert packed.split == source.split and packed.content_hash() != source.content_hash()
+    for case in uses(source):
+        for a, b in zip(source.read(case, labels=True), packed.read(case, labels=True), strict=True):
+            assert np.abs(a.image - b.image).max() <= error * 1.01 and np.abs(a.image - b.image).max() > 0
+            np.testing.assert_array_equal(a.label, b.label)
+    assert prepare("folder", tmp_path / "pack.h5", tmp_path / "cache") is packed
+    assert (tmp_path / "pack.h5").stat().st_size < source.file.stat().st_size  # type: ignore[attr-defined]
+    write(packed, tmp_path / "again.h5", bits, lambda done, total: None)
+    assert Prepared(tmp_path / "again.h5").content_hash() == packed.content_hash()
+
+
+def test_packed_registrations_are_found_and_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console
+) -> None:
+    store = Store(tmp_path / "store")
+    source = prepare_shown("folder", pairs(tmp_path / "data"), store, console)
+    pack_dataset(source, tmp_path / "pack.h5", 8, "1", 2, store, "cpu", 1, console)
+    packed = Prepared(tmp_path / "pack.h5")
+    assert packed.manifest.registrations
+    packed.unpack_registrations(tmp_path / "elsewhere")
+    for stage in ("search", "refine"):
+        monkeypatch.setattr(f"datasets.registration.engine.Engine.{stage}", None)
+    volumes = training_volumes(packed, packed.split.train[:1])
+    found = Registrations.load(volumes, Recipe(), tmp_path / "elsewhere", torch.device("cpu"))
+    assert sum(map(len, found.candidates)) == len(packed.split.train) - 1
+
+
+def test_masks_stay_in_the_file_unless_asked_for(tmp_path: Path) -> None:
+    prepared = prepare("folder", pairs(tmp_path / "data"), tmp_path / "cache")
+    with h5py.File(prepared.file, "r+") as file:
+        for name in [name for name in file if name.startswith("label")]:
+            del file[name]
+    for case in uses(prepared):
+        assert all(volume.label is None for volume in prepared.read(case, labels=False))
+        with pytest.raises(BadInput, match=r"label \d is missing"):
+            prepared.read(case, labels=True)
+
+
+class Faulty:
+    """A plug-in dataset whose one fault is given."""
+
+    name, path, classes, channels, spacing_known = "faulty", None, ("background", "heart"), 1, True
+
+    def __init__(self, **fault) -> None:
+        self.fault, self.train_groups = fault, {}
+        self.split = fault.pop("split", Split(("a", "b"), (), {"test": ("c",)}))
+
+    def content_hash(self) -> str:
+        return "0"
+
+    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
+        image = np.random.default_rng(ord(case)).random((1, 4, 16, 16), np.float32)
+        values = {
+            "name": case,
+            "case": case,
+            "image": image,
+            "label": np.zeros((4, 16, 16), np.uint8),
+            "spacing": (8.0, 1.0, 1.0),
+        }
+        return (Volume(**(values | (self.fault if case == "b" else {}))),)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"image": np.zeros((2, 4, 16, 16), np.float32)}, "b has an image of shape"),
+        ({"image": np.zeros((1, 4, 16, 16))}, r"b has intensities .*\(float64\)"),
+        ({"image": np.full((1, 4, 16, 16), 1.5, np.float32)}, "b has intensities from 1.5"),
+        ({"image": np.full((1, 4, 16, 16), np.nan, np.float32)}, "b has intensities from nan"),
+        ({"label": np.ones((4, 16, 15), np.uint8)}, "one shape"),
+        ({"label": np.full((4, 16, 16), 2, np.uint8)}, "labels up to 2"),
+        ({"label": None}, "no label"),
+        ({"spacing": (0.0, 1.0, 1.0)}, "spacing"),
+        ({"spacing": (float("nan"), 1.0, 1.0)}, "spacing"),
+        ({"name": "a"}, "two volumes are called a"),
+        (
+            {"image": np.random.default_rng(ord("c")).random((1, 4, 16, 16), np.float32)},
+            r"c \(test\) and b \(train\) hold the same",
+        ),
+        ({"split": Split(("a", "b"), (), {"test": ("b",)})}, "b is in train and in test"),
+    ],
+)
+def test_a_plug_in_dataset_is_held_to_the_rules_too(tmp_path: Path, fault: dict, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
+        write(Faulty(**fault), tmp_path / "x.h5", None, lambda done, total: None)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_faultless_plug_in_dataset_is_written(tmp_path: Path) -> None:
+    write(Faulty(), tmp_path / "x.h5", None, lambda done, total: None)  # type: ignore[arg-type]
+    assert Prepared(tmp_path / "x.h5").split.train == ("a", "b")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nowhere/x\.h5 cannot be written"):
+        write(Faulty(), tmp_path / "nowhere" / "x.h5", None, lambda done, total: None)  # type: ignore[arg-type]
+
+
+def test_the_acdc_subset_packs_into_64_mb(acdc_folder: Path, tmp_path: Path) -> None:
+    write(open_dataset("acdc", acdc_folder), tmp_path / "acdc.h5", 8, lambda done, total: None)
+    assert (tmp_path / "acdc.h5").stat().st_size <= 64e6
