@@ -2,7 +2,8 @@
 
 All draws are nested: the cases of a smaller budget are labelled in every larger one. A random draw orders the cases by the
 SHA-256 of the text ``dataset/draw/case``, so names alone fix it, on every machine and in every version of every library, and
-the cases of a subset keep the order that they have in the whole.
+the cases of a subset keep the order that they have in the whole (within their group, where groups are known). For the whole of
+acdc, synapse and phantom the orders are listed in ``draws/*.txt``: a line per draw, a budget of n is its first n cases.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Draws are fixed, nested, balanced over groups, and refuse what cannot be asked for."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.errors import BadInput
+from datasets import draws
 from datasets.draws import labelled_cases
 
 ACDC_ORDER = (
@@ -66,6 +68,21 @@ def test_every_prefix_is_as_balanced_as_the_groups_allow(train: tuple[str, ...],
     for budget in range(1, len(train) + 1):
         taken = Counter(groups[case] for case in everything[:budget])
         assert all(taken[group] >= min(size[group], max(taken.values()) - 1) for group in size)
+
+
+@pytest.mark.parametrize("name", ["acdc", "synapse", "phantom"])
+def test_the_lists_in_git_are_what_the_whole_dataset_gets(name: str) -> None:
+    from datasets.acdc import GROUPS
+    from datasets.acdc_official import TRAIN as NUMBERS
+    from datasets.phantom import Phantom
+    from datasets.synapse import CANONICAL
+
+    acdc = tuple(f"patient{number:03}" for number in NUMBERS)
+    train = {"acdc": acdc, "synapse": CANONICAL, "phantom": Phantom().split.train}[name]
+    groups = {case: GROUPS[(int(case[-3:]) - 1) // 20] for case in acdc} if name == "acdc" else {}
+    listed = (Path(draws.__file__).parent / "draws" / f"{name}.txt").read_text().splitlines()
+    orders = (labelled_cases(name, train, len(train), draw, groups) for draw in draws.DRAWS)
+    assert listed == [f"{draw} {' '.join(order)}" for draw, order in enumerate(orders)]
 
 
 def test_groups_leave_the_canonical_draw_alone() -> None:
