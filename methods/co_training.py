@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,13 +31,15 @@ class CoTraining(Method):
     """Networks A (reported) and B; L = L_sup(A) + L_sup(B) + w(t) (exchange(A, Y_B) + exchange(B, Y_A)), Y = argmax, detached."""
 
     class Hparams(RegistrationHparams):
+        weights: ClassVar[tuple[str, ...]] = ("exchange",)
         exchange: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the weight of the other's pseudo-labels")
 
-        @property
-        def needs_unlabelled(self) -> bool:
-            """Whether any term with a weight above 0 looks at unlabelled slices."""
-            return self.exchange > 0 or self.rsl
-
+    reach: ClassVar = {
+        "supervised_a": ("a",),
+        "supervised_b": ("b",),
+        "exchange_a": ("a",),
+        "exchange_b": ("b",),
+    }
     a: Network
     b: Network
 
@@ -76,7 +79,8 @@ class CoTraining(Method):
             pseudo_a, pseudo_b = (most_likely(p[n:])[1] for p in views.probabilities)
             a = self.exchange(views.logits[0][n:], views.probabilities[0][n:], pseudo_b)
             b = self.exchange(views.logits[1][n:], views.probabilities[1][n:], pseudo_a)
-            terms["exchange"] = self.hp.exchange * step.ramp * (a + b)
+            terms["exchange_a"] = self.hp.exchange * step.ramp * a
+            terms["exchange_b"] = self.hp.exchange * step.ramp * b
         if self.hp.rsl:
             _, belief = most_likely((views.probabilities[0] + views.probabilities[1])[n:])
             terms["rsl"] = self.rsl([logits[n:] for logits in views.logits], batch, belief, step)

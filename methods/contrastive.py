@@ -5,38 +5,31 @@ The contrastive term of Liu et al., WACV 2025, on one network: unlabelled pixels
 
 from __future__ import annotations
 
-import torch
+from typing import ClassVar
+
 from torch import Tensor
 
 from benchmark.registry import register
 from datasets.slices import Batch
 from methods.cctr.contrast import ContrastHparams, PixelContrast, anchor_classes
-from methods.losses import most_likely, supervised_loss
-from methods.method import Method, Step, Task
+from methods.losses import most_likely
+from methods.method import Step, Task
+from methods.one_network import OneNetwork, View
 
 
 @register("contrastive")
-class Contrastive(Method):
+class Contrastive(OneNetwork):
     """L = L_sup + w_cl L_cl on one U-Net."""
 
-    class Hparams(ContrastHparams):
-        pass
+    class Hparams(OneNetwork.Hparams, ContrastHparams):
+        weights: ClassVar = ("contrast",)
 
     def build(self, task: Task) -> None:
-        self.network = task.unet()
+        super().build(task)
         if self.hp.contrast:
             self.contrast = PixelContrast([self.network.feature_width], task.classes, self.hp)
 
-    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        n = batch.labelled
-        features = self.network.features(batch.image if self.hp.contrast else batch.image[:n])
-        logits = self.network.head(features, (batch.image.shape[-2], batch.image.shape[-1]))
-        terms = {"supervised": supervised_loss(logits[:n], batch.label)}
-        if self.hp.contrast:
-            confidence, pseudo = most_likely(torch.softmax(logits[n:], 1))
-            classes = anchor_classes(batch, pseudo, confidence, self.hp, step)
-            terms["contrast"] = self.hp.contrast * self.contrast([features], [classes])
-        return terms
-
-    def predictions(self, image: Tensor) -> dict[str, Tensor]:
-        return {"network": torch.softmax(self.network(image), 1)}
+    def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
+        confidence, pseudo = most_likely(view.probabilities)
+        classes = anchor_classes(batch, pseudo, confidence, self.hp, step)
+        return {"contrast": self.hp.contrast * self.contrast([view.features], [classes])}

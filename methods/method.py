@@ -26,11 +26,24 @@ if TYPE_CHECKING:
 
 
 def tunable(
-    default: float, *, low: float, high: float, doc: str, log: bool = False, minimum: float = 0.0, maximum: float = math.inf
+    default: float,
+    *,
+    low: float,
+    high: float,
+    doc: str,
+    log: bool = False,
+    minimum: float = 0.0,
+    maximum: float = math.inf,
+    probe: float | None = None,
 ) -> Any:
-    """A numeric hyper-parameter: published value as default, search space ``low``..``high``, refused outside minimum..maximum."""
-    search: dict[str, Any] = {"low": low, "high": high, "log": log}
-    return Field(default, ge=minimum, le=maximum, description=doc, json_schema_extra={"search": search})
+    """A numeric hyper-parameter: published value as default, search space ``low``..``high``, refused outside minimum..maximum.
+
+    probe: where the default keeps a term at zero until the network is sure of itself, a value with which it is above zero at once.
+    """
+    extra: dict[str, Any] = {"search": {"low": low, "high": high, "log": log}}
+    if probe is not None:
+        extra["probe"] = probe
+    return Field(default, ge=minimum, le=maximum, description=doc, json_schema_extra=extra)
 
 
 Network = UNet | SwinUNet
@@ -88,6 +101,18 @@ class Segmenter(nn.Module, ABC):
         """Typed, documented hyper-parameters; unknown names and values out of range are refused."""
 
         model_config = ConfigDict(frozen=True, extra="forbid")
+        weights: ClassVar[tuple[str, ...]] = ()
+        """The hparams that weigh the method's own terms: with all of them at 0 it is ``supervised``, to the bit."""
+
+        @property
+        def learns_more(self) -> bool:
+            """Whether a term of the method's own has a weight above 0."""
+            return any(getattr(self, name) > 0 for name in self.weights)
+
+        @property
+        def needs_unlabelled(self) -> bool:
+            """Whether any term looks at unlabelled slices."""
+            return self.learns_more
 
         @property
         def registration_recipe(self) -> Recipe | None:
@@ -118,6 +143,9 @@ class Method(Segmenter):
 
     Subclasses define ``Hparams``, ``build``, ``losses`` and ``predictions``.
     """
+
+    reach: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:

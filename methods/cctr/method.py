@@ -6,6 +6,8 @@ re-implementation from the published description; each hyper-parameter says whet
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 from torch import Tensor
 
@@ -25,23 +27,29 @@ class CCTR(CrossTeaching):
     """L = L_sup + w_cps(t) L_cps + w_cl L_cl + w_rs L_rs. Without its last two terms it is cross-teaching, to the bit."""
 
     class Hparams(CrossTeaching.Hparams, ContrastHparams):
+        weights: ClassVar = ("exchange", "contrast")
         rsl: bool = Field(True, description="registration supervision loss on or off")
         contrastive: bool = Field(True, description="pixel contrast on or off; off, REPS has nothing to act on")
         reps: bool = Field(True, description="registration-enhanced positive sampling on or off")
         reps_k: int = Field(1, ge=1, le=8, description="labelled volumes, best registered first, that give a positive [choice]")
 
         @property
+        def contrasts(self) -> bool:
+            """Whether there is a contrastive term."""
+            return self.contrastive and self.contrast > 0
+
+        @property
         def needs_unlabelled(self) -> bool:
-            return super().needs_unlabelled or self.contrastive
+            return self.exchange > 0 or self.rsl or self.contrasts
 
         @property
         def registration_recipe(self) -> Recipe | None:
-            return self.recipe if self.rsl or (self.contrastive and self.reps) else None
+            return self.recipe if self.rsl or (self.contrasts and self.reps) else None
 
     def build(self, task: Task) -> None:
         super().build(task)
         widths = [self.a.feature_width, self.b.feature_width]
-        if self.hp.contrastive:
+        if self.hp.contrasts:
             self.contrast = PixelContrast(widths, task.classes, self.hp)
             if self.hp.reps:
                 registrations = task.registrations(self.hp.recipe)
@@ -50,7 +58,7 @@ class CCTR(CrossTeaching):
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         views = self.view(batch)
         terms = self.base_terms(views, batch, step)
-        if self.hp.contrastive:
+        if self.hp.contrasts:
             terms["contrast"] = self.hp.contrast * self._contrast(views, batch, step)
         return terms
 

@@ -51,6 +51,10 @@ class RegistrationHparams(TransformHparams):
     )
 
     @property
+    def needs_unlabelled(self) -> bool:
+        return super().needs_unlabelled or self.rsl
+
+    @property
     def registration_recipe(self) -> Recipe | None:
         return self.recipe if self.rsl else None
 

@@ -47,6 +47,11 @@ class SwinUNet(nn.Module):
         self.expand_pixels = _Expand(embed, embed, patch)
         self.classify = nn.Conv2d(embed, classes, 1, bias=False)
 
+    @property
+    def stem(self) -> nn.Module:
+        """The part that every pass of images goes through once."""
+        return self.embed
+
     def features(self, image: Tensor) -> Tensor:
         """The last decoder map at 1/patch of the resolution, (N, embed, ceil(H/patch), ceil(W/patch))."""
         height, width = image.shape[-2:]

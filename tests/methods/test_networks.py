@@ -140,8 +140,8 @@ def test_unet_equals_its_equations() -> None:
     image = torch.rand(2, 1, 8, 8)
     shallow = block(image, "encoder.0")
     deep = block(F.max_pool2d(shallow, 2), "encoder.1")
-    up = F.conv_transpose2d(deep, state["up.0.weight"], state["up.0.bias"], stride=2)
-    features = block(torch.cat([shallow, up], 1), "decoder.0")
+    up = F.conv_transpose2d(deep, state["decoder.up.0.weight"], state["decoder.up.0.bias"], stride=2)
+    features = block(torch.cat([shallow, up], 1), "decoder.blocks.0")
     logits = F.conv2d(features, state["classify.weight"], state["classify.bias"], padding=1)
     torch.testing.assert_close(network(image), logits, rtol=1e-4, atol=1e-5)
 

@@ -1,0 +1,30 @@
+"""Self-training with a moving average: the teacher's argmax, tidied, is the pseudo-label of unlabelled slices.
+
+The plain recipe under many methods (e.g. Bai et al., BCP, CVPR 2023, without its copy-paste): of each class and slice only the largest
+connected component is kept. EMA decay as there; the weight and its ramp are those of the field's consistency terms (SSL4MIS).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from benchmark.registry import register
+from datasets.slices import Batch
+from methods.losses import largest_components, most_likely, supervised_loss
+from methods.method import Step, tunable
+from methods.one_network import View, WithTeacher
+
+
+@register("ema_self_training")
+class EMASelfTraining(WithTeacher):
+    """L = L_sup + w(t) 1/2 (CE + Dice) against the teacher's tidied argmax on unlabelled slices."""
+
+    class Hparams(WithTeacher.Hparams):
+        weights: ClassVar = ("pseudo",)
+        pseudo: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the weight of pseudo-labels [choice]")
+
+    def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
+        label = largest_components(most_likely(self.taught(batch.image[batch.labelled :]))[1])
+        return {"pseudo": self.hp.pseudo * step.ramp * supervised_loss(view.logits[batch.labelled :], label)}

@@ -1,0 +1,34 @@
+"""FixMatch: a confident prediction on the weak view is the pseudo-label of a strong view; the rest is ignored.
+
+Sohn et al., NeurIPS 2020; for segmentation as in SSL4MIS (code/train_fixmatch_cta_2D.py). Confidence is the largest softmax probability
+(that code takes the maximum of min-max-normalised ones), and pixels below the threshold take no part (there they turn into background).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from benchmark.registry import register
+from datasets.slices import IGNORE, Batch
+from methods.losses import most_likely, supervised_loss
+from methods.method import Step, tunable
+from methods.one_network import OneNetwork, View
+from methods.views import strong_view
+
+
+@register("fixmatch")
+class FixMatch(OneNetwork):
+    """L = L_sup + w(t) 1/2 (CE + Dice)(strong view, argmax of the weak view where its probability is at least the threshold)."""
+
+    class Hparams(OneNetwork.Hparams):
+        weights: ClassVar = ("consistency",)
+        consistency: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the weight of the strong view's term")
+        threshold: float = tunable(0.95, low=0.7, high=0.99, maximum=1, probe=0, doc="least probability of a pseudo-label")
+
+    def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
+        confidence, label = most_likely(view.probabilities)
+        label = label.where(confidence >= self.hp.threshold, IGNORE)
+        logits = self.network(strong_view(batch.image[batch.labelled :]))
+        return {"consistency": self.hp.consistency * step.ramp * supervised_loss(logits, label)}

@@ -1,0 +1,90 @@
+"""What methods with one U-Net share: supervision, their own terms on the same pass, RSL where it is on, and a teacher."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from datasets.slices import Batch
+from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
+from methods.ema import make_teacher, update_teacher
+from methods.losses import most_likely, supervised_loss
+from methods.method import Method, Step, Task, tunable
+
+
+@dataclass(frozen=True)
+class View:
+    """What the network made of a batch, labelled slices first: N = L, or L + U where a term needs the unlabelled ones.
+
+    maps: of the encoder's levels, full resolution first. decoded: the deepest one and the decoder's, deepest first. features: (N, F, P, P).
+    logits: (N, K, P, P). probabilities: (U, K, P, P), of the unlabelled slices.
+    """
+
+    maps: list[Tensor]
+    decoded: list[Tensor]
+    features: Tensor
+    logits: Tensor
+    probabilities: Tensor
+
+
+class OneNetwork(Method):
+    """L = L_sup + the method's own terms + RSL where it is on, all from one pass over labelled and unlabelled slices."""
+
+    class Hparams(RegistrationHparams):
+        pass
+
+    def build(self, task: Task) -> None:
+        self.network = task.unet()
+        if self.hp.rsl:
+            self.rsl = RegistrationSupervision(task, self.hp)
+
+    def view(self, image: Tensor, labelled: int) -> View:
+        """One pass over images (N, C, P, P), the first ``labelled`` of them labelled."""
+        size = (image.shape[-2], image.shape[-1])
+        maps = self.network.encode(image)
+        decoded = self.network.decoder(maps)
+        features = decoded[-1][..., : size[0], : size[1]]
+        logits = self.network.head(features, size)
+        return View(maps, decoded, features, logits, torch.softmax(logits[labelled:], 1))
+
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        n = batch.labelled
+        view = self.view(batch.image if self.hp.needs_unlabelled else batch.image[:n], n)
+        terms = {"supervised": supervised_loss(view.logits[:n], batch.label)}
+        if self.hp.learns_more:
+            terms |= self.extra(view, batch, step)
+        if self.hp.rsl:
+            terms["rsl"] = self.rsl([view.logits[n:]], batch, most_likely(view.probabilities)[1], step)
+        return terms
+
+    @abstractmethod
+    def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """The method's own terms, weighted."""
+
+    def predictions(self, image: Tensor) -> dict[str, Tensor]:
+        return {"network": torch.softmax(self.network(image), 1)}
+
+
+class WithTeacher(OneNetwork):
+    """One network and its moving average, which teaches it. The student is reported."""
+
+    class Hparams(OneNetwork.Hparams):
+        ema_decay: float = tunable(0.99, low=0.9, high=0.999, maximum=1, doc="teacher's decay per step")
+
+    def build(self, task: Task) -> None:
+        super().build(task)
+        self.teacher = make_teacher(self.network)
+
+    @torch.no_grad()
+    def taught(self, image: Tensor) -> Tensor:
+        """The teacher's class probabilities (N, K, P, P)."""
+        return torch.softmax(self.teacher(image), 1)
+
+    def after_step(self, step: Step) -> None:
+        update_teacher(self.teacher, self.network, self.hp.ema_decay, step)
+
+    def predictions(self, image: Tensor) -> dict[str, Tensor]:
+        return {"student": torch.softmax(self.network(image), 1), "teacher": torch.softmax(self.teacher(image), 1)}
