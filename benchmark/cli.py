@@ -60,6 +60,21 @@ TrackingOption = Annotated[str | None, typer.Option(help="MLflow tracking URI, o
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")]
 
 
+def _use_plugins(files: list[Path] | None) -> list[Path] | None:
+    """Make plug-in files known to the registry, here and in worker processes."""
+    if files:
+        from benchmark.registry import PLUGINS
+
+        os.environ[PLUGINS] = os.pathsep.join(str(file.resolve()) for file in files)
+    return files
+
+
+PluginOption = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", callback=_use_plugins, help="Python file with methods or datasets of your own; may come again."),
+]
+
+
 @app.command(
     epilog="Examples:\n\n"
     "`python -m benchmark run --methods cctr,cps --labels 1,3,7`\n\n"
@@ -67,7 +82,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, 
 )
 def run(
     methods: Annotated[
-        str, typer.Option(help="Comma list: name or name[param=value,...]; see `ls methods`.")
+        str, typer.Option(help="Comma list: name or name[param=value,...], or all; see `ls methods`.")
     ] = "supervised,cps,cctr",
     labels: LabelsOption = "1,3,7",
     dataset: DatasetOption = "phantom",
@@ -81,6 +96,7 @@ def run(
     jobs: JobsOption = None,
     tracking: TrackingOption = None,
     dry_run: DryRunOption = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Train and test every method at every budget; stop and repeat the command to continue."""
     from benchmark import grid
@@ -119,6 +135,7 @@ def ablate(
     jobs: JobsOption = None,
     tracking: TrackingOption = None,
     dry_run: DryRunOption = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Run the full factorial of a method's parts; report what each adds and how they interact."""
     from benchmark.ablation import parse_design
@@ -195,6 +212,7 @@ def list_things(
     what: Annotated[Listing, typer.Argument(help="What to list.")],
     dataset: DatasetOption = "phantom",
     data: DataOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """List methods, datasets, protocols, or the cases that each draw of a dataset labels first (the next budget adds to them)."""
     if what is Listing.draws:
@@ -220,6 +238,46 @@ def list_things(
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+@app.command(
+    epilog="Examples:\n\n`python -m benchmark check --methods all`\n\n`python -m benchmark check --plugin my_method.py`"
+)
+def check(
+    methods: Annotated[
+        str | None, typer.Option(help="Comma list of names, or all.  [default: the plug-ins' methods, else all]")
+    ] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Check that methods keep the laws of the benchmark, on a made-up task; exit code 1 where one does not."""
+    import time
+
+    from benchmark import registry
+    from benchmark.grid import split_list
+
+    known = registry.entries("methods")
+    mine = [name for name, entry in known.items() if plugin and entry.plugin]
+    names = list(known) if methods == "all" else split_list(methods) if methods else mine or list(known)
+    classes = {name: registry.load("methods", name) for name in names}
+
+    import torch
+
+    from benchmark.conformance import check as laws_of
+
+    torch.set_num_threads(1)
+    broken = 0
+    for name, method in classes.items():
+        began = time.monotonic()
+        results = list(laws_of(method))
+        problems = [result for result in results if result.problem]
+        broken += bool(problems)
+        verdict = "[red]breaks[/]" if problems else "[green]keeps[/]"
+        count = f"{len(problems)} of {len(results)}" if problems else str(len(results))
+        out.print(f"{name} {verdict} {count} laws  {time.monotonic() - began:.1f} s", highlight=False, soft_wrap=True)
+        for result in problems:
+            out.print(f"  law: {result.law}\n    {result.problem}", highlight=False, markup=False, soft_wrap=True)
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: `python -m benchmark report --store runs --out runs/report`")
@@ -262,6 +320,7 @@ def prepare(
     store: StoreOption = Path("runs"),
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Check a dataset file by file, show what is in it, and keep it in the store's cache, where cells read it."""
     from benchmark import registry
@@ -321,6 +380,7 @@ def registration(
     store: StoreOption = Path("runs"),
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Compute the registrations that cells will use, and measure the labels that they carry over (training never does)."""
     from benchmark import grid

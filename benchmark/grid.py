@@ -69,12 +69,13 @@ class Selection:
 
 
 def parse_methods(text: str) -> list[Selection]:
-    """The methods that a comma list names.
+    """The methods that a comma list names; ``all`` is every method with its defaults.
 
     Raises:
         BadInput: bad grammar, an unknown method, an unknown hparam or a value that it refuses.
     """
-    names = [split_item("--methods", item) for item in split_list(text)]
+    items = registry.entries("methods") if text.strip() == "all" else split_list(text)
+    names = [split_item("--methods", item) for item in items]
     for name, _ in names:  # all names are checked before the first import of a method: a typo answers at once
         registry.check_name("methods", name)
     selections = [resolve("--methods", name, given) for name, given in names]

@@ -1,7 +1,8 @@
 """Names of methods and datasets: found without importing them, loaded when asked for.
 
 A built-in lives in a module of the package ``methods`` or ``datasets`` and carries ``@register("name")``. The table of names is
-read from the source text, so that ``--help`` and ``ls`` import neither torch nor the methods.
+read from the source text, so that ``--help`` and ``ls`` import neither torch nor the methods. Plug-ins are files (``--plugin``, which
+sets BENCHMARK_PLUGINS, so that worker processes find them too) and entry points ``benchmark.methods`` and ``benchmark.datasets``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import importlib.metadata
 import importlib.util
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,16 +24,20 @@ from benchmark.errors import BadInput
 
 T = TypeVar("T", bound=type)
 
+PLUGINS = "BENCHMARK_PLUGINS"
+"""Environment variable: plug-in files, separated as PATH is."""
+
 _registered: dict[str, type] = {}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A name that can be asked for: the module that registers it and the first line of that module's docstring."""
+    """A name that can be asked for: the module that registers it, the first line of its docstring, and the plug-in it comes from."""
 
     name: str
     module: str
     summary: str
+    plugin: str = ""
 
 
 def register(name: str) -> Callable[[T], T]:
@@ -46,8 +54,63 @@ def register(name: str) -> Callable[[T], T]:
     return decorate
 
 
-@cache
 def entries(package: str) -> dict[str, Entry]:
+    """All names of ``package`` ("methods" or "datasets"): built-ins without importing them, and plug-ins; sorted.
+
+    Raises:
+        BadInput: a plug-in cannot be loaded, or takes a name that is taken.
+    """
+    found = dict(built_ins(package))
+    for entry in [*_offered(package), *_from_files(package, os.environ.get(PLUGINS, ""))]:
+        if entry.name in found:
+            raise BadInput(f"plug-in {entry.plugin}: {entry.name!r} is the name of {found[entry.name].module}; choose another")
+        found[entry.name] = entry
+    return dict(sorted(found.items()))
+
+
+def _offered(package: str) -> list[Entry]:
+    """Entry points of installed packages."""
+    points = importlib.metadata.entry_points(group=f"benchmark.{package}")
+    return [Entry(point.name, point.module, f"entry point {point.value}", point.value) for point in points]
+
+
+@cache
+def _from_files(package: str, paths: str) -> list[Entry]:
+    """What the plug-in files register."""
+    from datasets.dataset import Dataset
+
+    found = []
+    for path in filter(None, paths.split(os.pathsep)):
+        module = _import_file(Path(path))
+        mine = [(name, cls) for name, cls in _registered.items() if cls.__module__ == module]
+        if not mine:
+            raise BadInput(f'--plugin: {path} registers nothing; expected a class with @register("name")')
+        found += [
+            Entry(name, module, (sys.modules[module].__doc__ or path).split("\n")[0], path)
+            for name, cls in mine
+            if issubclass(cls, Dataset) == (package == "datasets")
+        ]
+    return found
+
+
+def _import_file(path: Path) -> str:
+    """Import a plug-in file once; returns its module's name."""
+    name = f"benchmark_plugin_{path.stem}"
+    if name in sys.modules:
+        return name
+    try:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except Exception as error:  # a plug-in's code may raise anything
+        sys.modules.pop(name, None)
+        raise BadInput(f"--plugin: {path} cannot be loaded ({type(error).__name__}: {error}); correct the file") from error
+    return name
+
+
+@cache
+def built_ins(package: str) -> dict[str, Entry]:
     """All built-ins of ``package`` ("methods" or "datasets"), sorted by name, without importing them."""
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.submodule_search_locations
@@ -90,5 +153,8 @@ def load(package: str, name: str) -> type:
     Raises:
         BadInput: no such name.
     """
-    importlib.import_module(check_name(package, name).module)
+    module = check_name(package, name).module
+    importlib.import_module(module)
+    if name not in _registered:
+        raise BadInput(f"{module} does not register {name!r}; expected its entry point to bear the name of @register")
     return _registered[name]

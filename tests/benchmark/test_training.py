@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.conformance import DEPTH
 from benchmark.store import CellFolder
 from benchmark.training import Diverged, Fitted, Interrupted, Progress, fit
 from datasets.slices import Batch, SliceBank
 from methods.mean_teacher import MeanTeacher
 from methods.method import Method, Step, Task
 from methods.supervised import Supervised
-from tests.methods.conftest import DEPTH, make_task  # noqa: F401 - a fixture
+from tests.methods.conftest import make_task  # noqa: F401 - a fixture
 
 MakeTask = Callable[..., Task]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.conformance import SHIFTS, blob_volume, known_registrations
 from benchmark.environment import make_deterministic
 from benchmark.experiment import run_cell
 from benchmark.grid import expand, parse_methods
@@ -18,7 +19,6 @@ from datasets.slices import SliceBank
 from methods.cctr.method import CCTR
 from methods.method import Step, Task
 from tests.datasets.test_registration import dice, heart
-from tests.methods.conftest import SHIFTS, blob_volume, known_registrations
 
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
@@ -59,7 +59,7 @@ def test_terms_of_cctr_agree_with_the_cpu(source: str) -> None:
     protocol = get_protocol("smoke").model_copy(
         update={"unet_dropout": (0.0, 0.0, 0.0)}  # the generators of the two devices differ
     )
-    volumes = [blob_volume(n, n[0] in "ab", s, i) for i, (n, s) in enumerate(SHIFTS.items())]
+    volumes = [blob_volume(n, s, n[0] in "ab") for n, s in SHIFTS.items()]
     terms: dict[str, dict[str, float]] = {}
     for device in ("cpu", "cuda"):
         bank = SliceBank(volumes, protocol.image_size, torch.device(device))
@@ -70,7 +70,7 @@ def test_terms_of_cctr_agree_with_the_cpu(source: str) -> None:
         method.losses(batch, Step(5, 20))  # fills the memory of REPS
         terms[device] = {name: float(value) for name, value in method.losses(batch, Step(6, 20)).items()}
         assert all(p.device.type == device for p in method.parameters())
-    for name in ("supervised_a", "supervised_b", "exchange", "rsl"):
+    for name in ("supervised_a", "supervised_b", "exchange_a", "exchange_b", "rsl"):
         assert terms["cuda"][name] == pytest.approx(terms["cpu"][name], rel=0.02), name
     assert terms["cuda"]["contrast"] == pytest.approx(terms["cpu"]["contrast"], rel=0.15)  # other pixels are sampled
 

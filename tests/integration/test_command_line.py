@@ -144,7 +144,7 @@ def test_the_record_says_what_ran_it(finished: tuple[Path, subprocess.CompletedP
     assert record["labels"] == 1 and len(record["labelled"]) == 1 and record["parameters"] > 1000
     assert record["environment"]["torch"] and record["data_hash"] and record["command"].startswith("python -m benchmark run")
     history = pd.read_csv(next(store.glob("phantom/cctr/*/history.csv")))
-    assert {"supervised_a", "supervised_b", "exchange", "contrast", "rsl", "validation"} <= set(history.columns)
+    assert {"supervised_a", "supervised_b", "exchange_a", "exchange_b", "contrast", "rsl", "validation"} <= set(history.columns)
     assert (history[["supervised_a", "contrast", "rsl"]] > 0).all().all()
 
 

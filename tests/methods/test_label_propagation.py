@@ -1,10 +1,12 @@
 """Label propagation: the warped label is the answer, what nobody sees is background."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
+from benchmark.conformance import blob_volume
 from benchmark.evaluation import predict
 from benchmark.protocol import get_protocol
 from datasets.dataset import Volume
@@ -14,7 +16,6 @@ from datasets.registration.pairs import Pair
 from datasets.registration.transform import Transform
 from methods.label_propagation import LabelPropagation
 from methods.method import Task
-from tests.methods.conftest import blob_volume
 
 SEEN: list[Volume] = []
 
@@ -33,9 +34,8 @@ def known(volume: Volume, recipe: Recipe) -> list[Candidate]:
 
 @pytest.mark.parametrize("source", ["vote", "similarity"])
 def test_the_best_warp_wins_and_the_mask_is_withheld(make_task: Callable[..., Task], source: str) -> None:
-    task = make_task()
-    task = Task(task.classes, task.channels, task.protocol, task.bank, task.registrations, known)
-    target = blob_volume("x1", labelled=True, shift=6)
+    task = replace(make_task(), register=known)
+    target = blob_volume("x1", shift=6)
     method = LabelPropagation(task, LabelPropagation.Hparams(source=source))
     found = predict(method, target, get_protocol("smoke"), torch.device("cpu"))
     assert list(found) == ["propagated"] and (found["propagated"] == target.label).all()
@@ -43,5 +43,6 @@ def test_the_best_warp_wins_and_the_mask_is_withheld(make_task: Callable[..., Ta
 
 
 def test_without_any_registered_volume_all_is_background(make_task: Callable[..., Task]) -> None:
-    found = LabelPropagation(make_task(), LabelPropagation.Hparams()).segment(blob_volume("x1", labelled=False))
+    task = replace(make_task(), register=lambda volume, recipe: [])
+    found = LabelPropagation(task, LabelPropagation.Hparams()).segment(blob_volume("x1", labelled=False))
     assert not found["propagated"].any()

@@ -5,19 +5,19 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from benchmark.conformance import SHIFTS, blob_volume
 from datasets.registration import Recipe
 from datasets.slices import IGNORE, Batch
 from methods.cctr.contrast import Anchors, ContrastHparams, PixelContrast
 from methods.cctr.reps import STRIDE, RegisteredPositives
 from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision, warped_labels
 from methods.method import Step, Task
-from tests.methods.conftest import SHIFTS, blob_volume
 
 MakeTask = Callable[..., Task]
 
 
 def truth(name: str) -> torch.Tensor:
-    label = blob_volume(name, True, SHIFTS[name]).label
+    label = blob_volume(name, SHIFTS[name]).label
     assert label is not None
     return torch.from_numpy(label)
 

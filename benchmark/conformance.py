@@ -1,0 +1,398 @@
+"""The laws that every method keeps, checked on a made-up task in seconds: ``python -m benchmark check``.
+
+Each law is a function that raises Violation with a sentence; its docstring is what the command prints.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from benchmark import registry
+from benchmark.protocol import Protocol, get_protocol
+from datasets.dataset import Volume
+from datasets.registration import Candidate, Recipe, Registrations
+from datasets.registration.engine import frame_of
+from datasets.registration.pairs import Pair
+from datasets.registration.transform import Transform
+from datasets.slices import SliceBank
+from methods.method import Method, Propagator, Step, Task
+
+STEPS, DEPTH = 20, 4
+LATE = Step(STEPS - 2, STEPS)
+UNMOVED = (".0.bias", ".4.bias")
+"""Biases before a batch normalisation: their gradient is rounding."""
+
+
+class Violation(Exception):
+    """A method breaks a law; the message says how."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a law: ``problem`` is None where it holds."""
+
+    law: str
+    problem: str | None
+
+
+def blob_volume(
+    name: str, shift: int = 0, labelled: bool = True, classes: int = 4, channels: int = 1, side: int = 32
+) -> Volume:
+    """Nested squares on noise, moved right by ``shift`` voxels: image (C, DEPTH, side, side)."""
+    rng = np.random.default_rng(sum(map(ord, name)))
+    label = np.zeros((DEPTH, side, side), np.uint8)
+    for k in range(1, classes):
+        half = max(1, round(0.28 * side * (1 - (k - 1) / (classes - 1))))
+        middle = side // 2
+        label[:, middle - half : middle + half, middle + shift - half : middle + shift + half] = k
+    shape = (channels, *label.shape)
+    image = (label / (classes - 1) + rng.normal(0, 0.1, shape)).astype(np.float32).clip(0, 1)
+    return Volume(name, name[0], image, label if labelled else None, (10.0, 1.0, 1.0))
+
+
+SHIFTS = {"a1": 0, "b1": 4, "u1": -3, "v1": 2}
+"""Two labelled cases and two unlabelled ones."""
+
+
+def known_registrations(volumes: list[Volume], shifts: dict[str, int]) -> Registrations:
+    """The exact translations from labelled volumes to all volumes of other cases."""
+    candidates = [[_candidate(i, s, t, shifts) for i, s in enumerate(volumes) if _serves(s, t)] for t in volumes]
+    return Registrations(candidates, [[] for _ in volumes])
+
+
+def _serves(source: Volume, target: Volume) -> bool:
+    return source.label is not None and source.case != target.case
+
+
+def _candidate(index: int, source: Volume, target: Volume, shifts: dict[str, int]) -> Candidate:
+    affine = torch.eye(3, 4)
+    affine[2, 3] = shifts[source.name] - shifts[target.name]
+    transform = Transform(frame_of(source), frame_of(target), affine)
+    return Candidate(index, Pair(transform, 0.1, 0.9 - 0.1 * index, 0.0, 0.0))
+
+
+def made_up_task(classes: int = 4, channels: int = 1, side: int = 32, **changes: Any) -> Task:
+    """A task of the smoke protocol whose true registrations are known; ``changes`` are of the protocol."""
+    protocol: Protocol = get_protocol("smoke").model_copy(update={"image_size": side} | changes)
+    volumes = [blob_volume(n, s, n[0] in "ab", classes, channels, side) for n, s in SHIFTS.items()]
+    bank = SliceBank(volumes, protocol.image_size, torch.device("cpu"))
+    labelled = [volume for volume in volumes if volume.label is not None]
+
+    def register(volume: Volume, recipe: Recipe) -> list[Candidate]:
+        return [_candidate(i, source, volume, SHIFTS) for i, source in enumerate(labelled) if source.name != volume.name]
+
+    return Task(classes, channels, protocol, bank, lambda recipe: known_registrations(volumes, SHIFTS), register)
+
+
+class Subject:
+    """A method under test: builds and trains it as the harness does."""
+
+    def __init__(self, method: type, given: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.cls: Any = method
+        self.given = given
+
+    def build(self, hparams: Mapping[str, Any] = MappingProxyType({}), task: Task | None = None, seed: int = 0) -> Any:
+        """A fresh method, hparams as given here or to the subject, else at their defaults."""
+        torch.manual_seed(seed)
+        return self.cls(task or made_up_task(), self.cls.Hparams(**{**self.given, **hparams})).train()
+
+    def probes(self) -> dict[str, float]:
+        """Values with which terms that wait for a sure network are above zero at once; see ``tunable``."""
+        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra}
+
+    def tunables(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+        """Numeric hparams: name, field and what ``tunable`` noted."""
+        for name, field in self.cls.Hparams.model_fields.items():
+            if isinstance(field.json_schema_extra, dict) and "search" in field.json_schema_extra:
+                yield name, field, field.json_schema_extra
+
+
+def train(method: Method, steps: range = range(3), optimiser: torch.optim.Optimizer | None = None) -> list[dict[str, float]]:
+    """Train as the harness does; the terms of each step."""
+    optimiser = optimiser or make_optimiser(method)
+    history = []
+    for index in steps:
+        terms = losses(method, Step(index, STEPS))
+        optimiser.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        optimiser.step()
+        method.after_step(Step(index, STEPS))
+        history.append({name: float(value.detach()) for name, value in terms.items()})
+    return history
+
+
+def make_optimiser(method: Method) -> torch.optim.Optimizer:
+    """SGD with momentum, whose state a resumed run must get back."""
+    return torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05, momentum=0.9)
+
+
+def losses(method: Method, step: Step) -> dict[str, Tensor]:
+    """The method's terms on the batch of ``step``."""
+    batch = method.task.bank.batch(0, step.index, 4, 4)
+    torch.manual_seed(100 + step.index)
+    return method.losses(batch, step)
+
+
+def same_state(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two modules' states are equal to the bit."""
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def terms_teach(subject: Subject) -> None:
+    """every term is above zero, and together they reach every trainable weight"""
+    method = subject.build(subject.probes())
+    before = {name: value.detach().clone() for name, value in method.named_parameters() if value.requires_grad}
+    for step in (Step(0, STEPS), LATE):
+        for name, value in losses(method, step).items():
+            if not (value.dim() == 0 and torch.isfinite(value) and float(value.detach()) > 0):
+                raise Violation(f"term {name} is {value.detach().tolist()} at step {step.index}; expected a scalar above 0")
+    train(method, range(STEPS - 4, STEPS))
+    still = [name for name, p in method.named_parameters() if name in before and torch.equal(p, before[name])]
+    if still := [name for name in still if not name.endswith(UNMOVED)]:
+        raise Violation(f"{still[0]} is trainable and did not move in four steps; no term reaches it")
+
+
+def terms_reach(subject: Subject) -> None:
+    """each term teaches the modules it should, through one pass of each: what it is compared with is detached"""
+    method = subject.build(subject.probes())
+    for name, value in losses(method, LATE).items():
+        passes = gradient_passes(method, value)
+        if many := [child for child, count in passes.items() if count > 1]:
+            raise Violation(f"the gradient of {name} flows through {passes[many[0]]} passes of {many[0]}; detach its target")
+        wanted = method.reach.get(name)
+        got = tuple(sorted(child for child, count in passes.items() if count))
+        if wanted is not None and got != tuple(sorted(wanted)):
+            raise Violation(f"{name} teaches {', '.join(got) or 'nothing'}; expected {', '.join(wanted)}")
+
+
+def gradient_passes(method: Method, term: Tensor) -> dict[str, int]:
+    """For each network of the method, through how many of its forward passes the term's gradient flows."""
+    stems = {name: _stem_weight(child) for name, child in method.named_children() if hasattr(child, "stem")}
+    counts = dict.fromkeys(stems, 0)
+    owners = {id(weight): name for name, weight in stems.items()}
+    seen, todo = set(), [term.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for following, _ in node.next_functions:
+            if (leaf := getattr(following, "variable", None)) is not None and id(leaf) in owners:
+                counts[owners[id(leaf)]] += 1
+            todo.append(following)
+    return counts
+
+
+def _stem_weight(network: Any) -> Tensor:
+    return next(network.stem.parameters())
+
+
+def masks_are_hidden(subject: Subject) -> None:
+    """whatever stands where an unlabelled mask would, training is the same to the bit"""
+    clean, poisoned = subject.build(), subject.build()
+    bank = poisoned.task.bank
+    noise = torch.randint(0, 4, bank.label[bank.unlabelled].shape, generator=torch.Generator().manual_seed(1))
+    bank.label[bank.unlabelled] = noise.to(torch.uint8)
+    if train(clean) != train(poisoned) or not same_state(clean, poisoned):
+        raise Violation("training changed with the masks of unlabelled slices; use batch.label alone")
+
+
+def reduces_to_supervised(subject: Subject) -> None:
+    """with its extra weights at 0 it is `supervised`, to the bit"""
+    weights = subject.cls.Hparams.weights
+    if not weights:
+        return
+    off = dict.fromkeys(weights, 0) | ({"rsl": False} if "rsl" in subject.cls.Hparams.model_fields else {})
+    method, plain = subject.build(off), Subject(registry.load("methods", "supervised")).build()
+    train(method), train(plain)
+    reported = next(method.children())
+    if not same_state(reported, plain.network):
+        raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains")
+
+
+def seeds_decide(subject: Subject) -> None:
+    """one seed gives one result, two seeds give two"""
+    one, same, other = subject.build(), subject.build(), subject.build(seed=1)
+    for method in (one, same, other):
+        train(method)
+    if not same_state(one, same):
+        raise Violation("two builds from one seed differ after three steps; draw from torch's global generator alone")
+    if same_state(one, other):
+        raise Violation("two seeds gave the same weights; leave the generator's seed to the harness")
+
+
+def resumes(subject: Subject) -> None:
+    """stopped and resumed it equals an uninterrupted run"""
+    whole, first, second = subject.build(), subject.build(), subject.build(seed=5)
+    train(whole, range(6, 10))
+    optimiser = make_optimiser(first)
+    train(first, range(6, 8), optimiser)
+    again = make_optimiser(second)
+    second.load_state_dict(first.state_dict())
+    again.load_state_dict(optimiser.state_dict())
+    train(second, range(8, 10), again)
+    if not same_state(whole, second):
+        raise Violation("two steps, a restored state and two more steps differ from four; keep all state in buffers")
+
+
+def predicts(subject: Subject) -> None:
+    """predictions are probabilities of each image, the same each time, and change no state"""
+    method = subject.build()
+    train(method, range(1))
+    method.eval()
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    image = method.task.bank.image[:3]
+    with torch.no_grad():
+        first, again = method.predictions(image), method.predictions(image)
+    for network, p in first.items():
+        if p.shape != (3, 4, 32, 32):
+            raise Violation(f"{network} predicts {tuple(p.shape)} for three images of 32 x 32 and 4 classes")
+        if not torch.allclose(p.sum(1), torch.ones(3, 32, 32), atol=1e-4) or float(p.min()) < 0:
+            raise Violation(f"{network}: the probabilities of the classes do not add up to 1; softmax over axis 1")
+        if not torch.equal(p, again[network]):
+            raise Violation(f"{network} predicts something else the second time")
+    if not all(torch.equal(value, method.state_dict()[key]) for key, value in state.items()):
+        raise Violation("predicting changed the method's state")
+
+
+def stays_in_training_mode(subject: Subject) -> None:
+    """its losses leave every module in training mode"""
+    method = subject.build(subject.probes())
+    losses(method, LATE)
+    if left := [name for name, module in method.named_modules() if not module.training]:
+        raise Violation(f"{left[0] or 'the method'} is left in evaluation mode by its losses; call train() again")
+
+
+def teachers_follow(subject: Subject) -> None:
+    """a teacher moves with its student, buffers included"""
+    method = subject.build()
+    children = dict(method.named_children())
+    frozen = {n: c for n, c in children.items() if [*c.parameters()] and not any(p.requires_grad for p in c.parameters())}
+    before = {name: [p.clone() for p in child.parameters()] for name, child in frozen.items()}
+    train(method)
+    for name, child in frozen.items():
+        if all(torch.equal(p, old) for p, old in zip(child.parameters(), before[name], strict=True)):
+            raise Violation(f"{name} takes no gradient and never moved; update it in after_step")
+        alike = [c for n, c in children.items() if n not in frozen and c.state_dict().keys() == child.state_dict().keys()]
+        buffers = [b for b in child.buffers() if b.is_floating_point()]
+        if alike and not any(all(torch.equal(a, b) for a, b in zip(child.buffers(), c.buffers(), strict=True)) for c in alike):
+            raise Violation(f"{name} has {len(buffers)} statistics that differ from its student's; copy the buffers too")
+
+
+def ignores_the_unsure(subject: Subject) -> None:
+    """where no pixel is sure enough, unlabelled slices teach nothing: they do not turn into background"""
+    for name, field, extra in subject.tunables():
+        if "probe" in extra:
+            limits = [getattr(m, side) for side in ("ge", "le") for m in field.metadata if hasattr(m, side)]
+            strictest = max(limits, key=lambda limit: abs(limit - extra["probe"]))
+            terms = losses(subject.build({name: strictest}), Step(0, STEPS))
+            weights = {term: float(value.detach()) for term, value in terms.items() if term not in ("supervised", "rsl")}
+            if wrong := [term for term, value in weights.items() if value > 0]:
+                raise Violation(
+                    f"with {name} at {strictest:g} no pixel counts, and {wrong[0]} is {weights[wrong[0]]:g}; ignore them"
+                )
+
+
+def takes_any_shape(subject: Subject) -> None:
+    """2 to 9 classes, 1 to 4 channels, odd image sizes"""
+    for classes, channels, side in ((2, 1, 33), (3, 4, 21), (9, 2, 48)):
+        try:
+            method = subject.build(subject.probes(), made_up_task(classes, channels, side))
+            terms = losses(method, LATE)
+            torch.stack(list(terms.values())).sum().backward()
+            found = method.eval().predictions(method.task.bank.image[:2])
+        except (RuntimeError, ValueError, IndexError, KeyError, AssertionError) as error:
+            raise Violation(f"{classes} classes, {channels} channels, {side} pixels: {error}") from error
+        if any(p.shape != (2, classes, side, side) for p in found.values()):
+            raise Violation(f"{classes} classes, {channels} channels, {side} pixels: predictions of another shape")
+
+
+def segments(subject: Subject) -> None:
+    """a method without training gives a class to every voxel, the same each time"""
+    method = subject.build()
+    volume = replace(blob_volume("u1", SHIFTS["u1"]), label=None)
+    first, again = method.segment(volume), method.segment(volume)
+    for name, label in first.items():
+        if label.shape != volume.image.shape[1:] or int(label.max()) > 3 or not torch.equal(label, again[name]):
+            raise Violation(f"{name}: expected classes 0 to 3 of shape {volume.image.shape[1:]}, the same each time")
+
+
+def hparams_are_checked(subject: Subject) -> None:
+    """unknown hparams and values out of range are refused; search spaces hold the defaults; all are documented"""
+    schema = subject.cls.Hparams
+    if not _refused(schema, {"no_such_thing": 1}):
+        raise Violation("an unknown hparam is taken; keep Method.Hparams' configuration")
+    for name, field in schema.model_fields.items():
+        if not field.description:
+            raise Violation(f"hparam {name} has no description")
+    for name, field, extra in subject.tunables():
+        low, high = extra["search"]["low"], extra["search"]["high"]
+        if not (low <= field.default <= high):
+            raise Violation(f"{name}: the default {field.default} is outside of its search space {low} to {high}")
+        if _refused(schema, {name: low}) or _refused(schema, {name: high}):
+            raise Violation(f"{name}: its search space {low} to {high} leaves the values that it takes")
+        if not _refused(schema, {name: -1e9}):
+            raise Violation(f"{name}: -1e9 is taken; give it a minimum")
+
+
+def _refused(schema: Any, values: dict[str, Any]) -> bool:
+    try:
+        schema(**values)
+    except ValidationError:
+        return True
+    return False
+
+
+def names_its_source(subject: Subject) -> None:
+    """its module says in a sentence what it is, and names the paper or the source with a year"""
+    text = importlib.import_module(subject.cls.__module__).__doc__ or ""
+    if len(text.split()) < 5:
+        raise Violation("its module has no docstring; say what it is")
+    if (
+        subject.cls.__module__.startswith("methods.")
+        and subject.cls.Hparams.weights
+        and not re.search(r"\b(19|20)\d\d\b", text)
+    ):
+        raise Violation("its module's docstring names no paper with a year")
+
+
+LAWS: list[Callable[[Subject], None]] = [
+    terms_teach,
+    terms_reach,
+    masks_are_hidden,
+    reduces_to_supervised,
+    seeds_decide,
+    resumes,
+    predicts,
+    stays_in_training_mode,
+    teachers_follow,
+    ignores_the_unsure,
+    takes_any_shape,
+    hparams_are_checked,
+    names_its_source,
+]
+UNTRAINED_LAWS: list[Callable[[Subject], None]] = [segments, hparams_are_checked]
+
+
+def check(method: type) -> Iterator[Result]:
+    """Try every law on a class of method; an exception of the method's own is a violation too."""
+    subject = Subject(method)
+    for law in UNTRAINED_LAWS if issubclass(subject.cls, Propagator) else LAWS:
+        said = (law.__doc__ or law.__name__).strip()
+        try:
+            law(subject)
+            yield Result(said, None)
+        except Violation as violation:
+            yield Result(said, str(violation))
+        except Exception as error:  # whatever a plug-in's code raises
+            yield Result(said, f"{type(error).__name__}: {error}")
