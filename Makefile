@@ -8,7 +8,7 @@ BIN = .venv/bin
 READY = .venv/ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench fuzz set-up clean
+.PHONY: help run test lint format bench docs fuzz set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -30,6 +30,9 @@ format: $(READY)  ## rewrite the code in the project's style
 
 bench: $(READY)  ## time the hot paths
 	$(BIN)/python -m pytest tests/benchmarks
+
+docs: $(READY)  ## write docs/methods.md from the classes
+	$(BIN)/python -c "from benchmark.documentation import methods_page; print(methods_page(), end='')" > docs/methods.md
 
 fuzz: $(READY)  ## damage files of every layout for FUZZ_SECONDS (300) and read them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -87,12 +88,16 @@ def _run(
     else:
         fitted = fit(method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
+    began = time.perf_counter()
     cases = _test(method, dataset, cell, fitted, device)
+    if isinstance(method, Propagator):
+        fitted.seconds = time.perf_counter() - began  # all its work is here
     record = describe_cell(cell) | {
         "outcome": "done",
         "error": None,
         "seconds": round(fitted.seconds, 2),
         "parameters": count_parameters(method),
+        "passes": round(fitted.passes, 3),
         "peak_memory_mb": round(environment.peak_memory_mb(device_name), 1),
         "reported": cases["network"].iloc[0],
         "best_step": fitted.best_step,

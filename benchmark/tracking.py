@@ -20,7 +20,7 @@ from benchmark.store import CellFolder, Store
 
 EXPERIMENT = "ssl-segmentation-benchmark"
 TAGS = ("cell", "dataset", "method", "variant", "labels", "draw", "seed", "protocol", "outcome", "data_hash", "code_hash")
-NUMBERS = ("seconds", "parameters", "peak_memory_mb", "best_step", "validation")
+NUMBERS = ("seconds", "parameters", "passes", "peak_memory_mb", "best_step", "validation")
 FINISHED, FAILED = "FINISHED", "FAILED"
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from benchmark.protocol import Protocol
 from benchmark.store import CellFolder
 from datasets.slices import SliceBank
-from methods.method import Method, Step
+from methods.method import Method, Network, Step
 
 CHECKPOINT_SECONDS = 20.0
 LOG_POINTS = 100
@@ -53,6 +54,8 @@ class Fitted:
     best_score: float = -math.inf
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    passes: float = 0.0
+    """Images that went through networks in the last step, per image of the batch."""
 
 
 def fit(
@@ -83,8 +86,10 @@ def fit(
     began, saved = time.perf_counter() - fitted.seconds, time.perf_counter()
     for index in range(start, protocol.steps):
         step = Step(index, protocol.steps)
-        terms = _update(method, optimiser, bank, protocol, seed, step)
+        with _counting_passes(method) as passed:
+            terms = _update(method, optimiser, bank, protocol, seed, step)
         done = index + 1
+        fitted.passes = sum(passed) / (protocol.batch_labelled + protocol.batch_unlabelled)
         row: dict[str, Any] = {}
         if done % log_every == 0 or done in looks:
             row = {name: float(value) for name, value in terms.items()}
@@ -108,6 +113,19 @@ def fit(
         if stop:
             raise Interrupted(f"stopped after step {done} of {protocol.steps}; the same command continues from there")
     return fitted
+
+
+@contextmanager
+def _counting_passes(method: Method) -> Iterator[list[int]]:
+    """Collects how many images enter a network, pass by pass."""
+    passed: list[int] = []
+    stems = [network.stem for network in method.modules() if isinstance(network, Network)]
+    hooks = [stem.register_forward_hook(lambda stem, images, output: passed.append(len(images[0]))) for stem in stems]
+    try:
+        yield passed
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def step_seconds(method: Method, protocol: Protocol, seed: int, steps: int) -> float:

@@ -26,7 +26,7 @@ SECTION = [*COMPARABLE, "test_set"]
 METHOD = [*COMPARABLE, "labels", "variant"]
 ROW = [*SECTION, "labels", "variant", "network"]
 METRICS = ["dsc", "hd95", "assd", "nsd"]
-COST = ["seconds", "parameters", "peak_memory_mb"]
+COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
@@ -40,7 +40,8 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     dsc, hd95, assd and nsd are means over classes, then the volumes of a case, then cases and runs. dsc and nsd are fractions,
     hd95 and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval. Of all ``structures`` (a class in a
     volume in a run) ``missed`` were in only one of prediction and truth, and ``undefined`` in neither: they have no distance.
-    seconds, parameters and peak_memory_mb are means per run. ``val_labels`` counts the validation cases whose labels the
+    seconds, parameters, passes (images through networks per image of a batch, at the end of training) and peak_memory_mb are means per
+    run. ``val_labels`` counts the validation cases whose labels the
     selection used. A method whose every run failed has a row without scores.
 
     Args:
@@ -187,13 +188,14 @@ COLUMNS = [
     Column("Runs", lambda row: f"{row.runs_done}/{row.runs_done + row.runs_failed}"),
     Column("Time", lambda row: _duration(row.seconds)),
     Column("Parameters", lambda row: _number(row.parameters / 1e6, 2, " M"), in_terminal=False),
+    Column("Passes", lambda row: _number(row.passes, 1), in_terminal=False),
     Column("Memory", lambda row: _number(row.peak_memory_mb, 0, " MB"), in_terminal=False),
 ]
 NOTES = (
     "DSC: mean over classes, volumes of a case, cases and runs; CI: bootstrap interval over runs and cases, or over cases alone"
     " where there is one run. Missed: structures in only one of prediction and truth, of all structures; they score DSC 0 and"
     " the volume's diagonal as distance. Undefined: structures in neither, left out of distances. Runs: done, of all."
-    " Time, parameters and memory are those of one run."
+    " Time, parameters and memory are those of one run; passes: images through networks per image of a batch, in a training step."
 )
 
 

@@ -44,7 +44,7 @@ class RegistrationHparams(TransformHparams):
     rsl_source: Literal["similarity", "agreement", "vote"] = Field(
         "vote",
         description="which warped label a target learns from: best image similarity, best agreement with the current pseudo-label, "
-        "or a vote of all candidates weighted by softmax(10 similarity); of similarity and vote, vote measured better [choice]",
+        "or a vote of all candidates weighted by softmax(10 similarity), which measured best [choice]",
     )
     rsl_refresh: float = tunable(
         0.1, low=0.02, high=0.3, minimum=0.001, maximum=1, doc="part of the steps between two looks at the agreement [choice]"

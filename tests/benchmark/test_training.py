@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark import registry
 from benchmark.conformance import DEPTH
 from benchmark.store import CellFolder
 from benchmark.training import Diverged, Fitted, Interrupted, Progress, fit
@@ -110,3 +111,10 @@ def test_slices_of_all_volumes_are_used(make_task: MakeTask) -> None:  # noqa: F
     bank: SliceBank = make_task().bank
     rows = torch.cat([bank.batch(5, step, 4, 4).slice for step in range(20)])
     assert set(rows.tolist()) == set(range(4 * DEPTH))
+
+
+@pytest.mark.parametrize(("name", "passes"), [("supervised", 0.5), ("mean_teacher", 1.5), ("cps", 2.0), ("ua_mt", 1 + 0.5 + 4)])
+def test_passes_of_networks_are_counted(make_task: MakeTask, tmp_path: Path, name: str, passes: float) -> None:  # noqa: F811
+    method_class = registry.load("methods", name)
+    fitted = train(method_class(make_task(), method_class.Hparams()), tmp_path)  # type: ignore[attr-defined]
+    assert fitted.passes == pytest.approx(passes)

@@ -22,6 +22,7 @@ def cell(variant="cctr", labels=3, run=0, **changes):
         "error": None,
         "seconds": 60.0,
         "parameters": 1_800_000,
+        "passes": 2.0,
         "peak_memory_mb": 900.0,
         "steps": 500,
         "reported": "unet",
@@ -37,7 +38,7 @@ def cell(variant="cctr", labels=3, run=0, **changes):
 
 def failed(**changes):
     """The row of a failed cell: what is known only at the end is not there."""
-    unknown = ("seconds", "parameters", "peak_memory_mb", "reported", "train_cases", "val_cases", "spacing_unit")
+    unknown = ("seconds", "parameters", "passes", "peak_memory_mb", "reported", "train_cases", "val_cases", "spacing_unit")
     row = cell(**changes) | {"outcome": "failed", "error": "RuntimeError: loss is nan"}
     return {key: value for key, value in row.items() if key not in unknown}
 

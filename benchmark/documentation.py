@@ -1,0 +1,58 @@
+"""docs/methods.md from the classes: what each method is, its terms, its hyper-parameters with their sources."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from benchmark import registry
+from methods.cctr.rsl import RegistrationHparams
+from methods.method import Propagator
+
+OPENING = """# The methods
+
+Made from the classes by `make docs`; a test holds that it is up to date. All get the same steps, batches, augmentation, optimiser
+and networks (`ls protocols`). *w(t)* is the ramp exp(-5 (1 - t/T)^2). Marks: known, stated by the authors; ancestor, from the work
+that it builds on; choice, ours where no source could be read. A range is what tuning searches.
+"""
+
+
+HEAD = "| hyper-parameter | default | range | what it is |\n|:---|:---|:---|:---|\n"
+
+
+def methods_page() -> str:
+    """The page, Markdown."""
+    shared = [_row(name, field) for name, field in RegistrationHparams.model_fields.items()]
+    rsl = f"## RSL, a switch of every method with an unlabelled term\n\n{HEAD}" + "\n".join(shared) + "\n"
+    return "\n".join([OPENING, rsl, *(_section(registry.load("methods", name)) for name in registry.built_ins("methods"))])
+
+
+def _section(method: Any) -> str:
+    about = inspect.cleandoc(importlib.import_module(method.__module__).__doc__ or "").split("\n", 1)
+    idea = inspect.cleandoc(method.__doc__ or "")
+    kind = "no training" if issubclass(method, Propagator) else "trained"
+    parts = [
+        f"## `{method.name}`\n",
+        f"**{about[0]}** ({kind})\n",
+        about[1].strip() + "\n" if len(about) > 1 else "",
+        f"{idea}\n",
+    ]
+    rows = [_row(name, field) for name, field in method.Hparams.model_fields.items() if not _shared(name, field)]
+    if rows:
+        parts.append(HEAD + "\n".join(rows) + "\n")
+    return "\n".join(part for part in parts if part)
+
+
+def _shared(name: str, field: Any) -> bool:
+    """Whether it is RSL's, as in every other method."""
+    known = RegistrationHparams.model_fields.get(name)
+    return known is not None and known.default == field.default
+
+
+def _row(name: str, field: Any) -> str:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    search = extra.get("search")
+    span = f"{search['low']:g} to {search['high']:g}{', log' if search['log'] else ''}" if search else ""
+    default = f"{field.default:.3g}" if isinstance(field.default, float) else str(field.default).lower()
+    return f"| `{name}` | {default} | {span} | {field.description} |"

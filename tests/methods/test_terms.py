@@ -1,0 +1,292 @@
+"""Each method's own term against a slow, plain computation written here, on outputs that are given."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmark import registry
+from datasets.slices import IGNORE, Batch
+from methods import mcsc
+from methods.abd import GRID, SUREST, displaced
+from methods.losses import largest_components, supervised_loss
+from methods.method import Step, Task
+from methods.one_network import View
+
+STEP = Step(15, 20)
+RAMP = math.exp(-5 * (1 - 15 / 20) ** 2)
+SHAPE = (3, 4, 32, 32)
+
+
+def outputs(seed: int, shape: tuple[int, ...] = SHAPE, sharp: float = 3.0) -> Tensor:
+    """Class probabilities of an imagined network."""
+    return torch.softmax(sharp * torch.randn(shape, generator=torch.Generator().manual_seed(seed)), 1)
+
+
+class Given:
+    """A method whose networks answer with given outputs, one after the other, and a batch for it."""
+
+    def __init__(self, make_task: Callable[..., Task], name: str, answers: list[Tensor], taught: list[Tensor], **hparams: Any):
+        self.method: Any = registry.load("methods", name)(make_task(), registry.load("methods", name).Hparams(**hparams))  # type: ignore[attr-defined]
+        logits = iter([a.log() for a in answers])
+        told = iter(taught)
+        self.method.network.forward = lambda image: next(logits)
+        if taught:
+            self.method.taught = lambda image: next(told)
+        self.batch: Batch = self.method.task.bank.batch(0, 3, 3, 3)
+        p = outputs(0)
+        full = torch.cat([outputs(99), p])
+        self.view = View([], [], torch.zeros(0), full.log(), p)
+        self.p = p.numpy()
+
+    def terms(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.method.extra(self.view, self.batch, STEP).items()}
+
+
+def squares(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean of squared differences, a number at a time."""
+    values = [(x - y) ** 2 for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)]
+    return sum(values) / len(values)
+
+
+def halves(p: Tensor, label: np.ndarray) -> float:
+    """1/2 (CE + Dice), which test_losses holds against a slow computation."""
+    return float(supervised_loss(p.log(), torch.from_numpy(label)))
+
+
+def test_mean_teacher(make_task: Callable[..., Task]) -> None:
+    given = Given(make_task, "mean_teacher", [], [outputs(1)], consistency=0.7)
+    assert given.terms() == {"consistency": pytest.approx(0.7 * RAMP * squares(given.p, outputs(1).numpy()), rel=1e-5)}
+
+
+def test_ua_mt_counts_pixels_where_the_mean_of_the_passes_is_sure(make_task: Callable[..., Task]) -> None:
+    target, passes = outputs(1), outputs(2, (15, *SHAPE[1:]), 6.0)
+    given = Given(make_task, "ua_mt", [], [target, passes], consistency=1, passes=5, threshold=0.5)
+    limit, total, count = (0.5 + 0.5 * RAMP) * math.log(4), 0.0, 0
+    runs = passes.numpy().reshape(5, *SHAPE)
+    for n, r, c in np.ndindex(3, 32, 32):
+        mean = [float(runs[:, n, k, r, c].mean()) for k in range(4)]
+        if -sum(m * math.log(m + 1e-6) for m in mean) < limit:
+            total += sum((float(given.p[n, k, r, c]) - float(target[n, k, r, c])) ** 2 for k in range(4)) / 4
+            count += 1
+    assert 0 < count < 3 * 32 * 32
+    assert given.terms()["consistency"] == pytest.approx(RAMP * total / count, rel=1e-4)
+
+
+def test_entropy_min(make_task: Callable[..., Task]) -> None:
+    given = Given(make_task, "entropy_min", [], [], entropy=0.5)
+    values = [-x * math.log(x + 1e-6) for x in given.p.ravel().tolist()]
+    assert given.terms()["entropy"] == pytest.approx(0.5 * RAMP * sum(values) / (3 * 32 * 32) / math.log(4), rel=1e-5)
+
+
+def test_ict_mixes_neighbours_and_their_targets_alike(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    given = Given(make_task, "ict", [outputs(3)], [outputs(1)], consistency=1)
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self: torch.tensor(0.3))
+    seen: list[Tensor] = []
+    answer = given.method.network.forward
+    given.method.network.forward = lambda image: (seen.append(image), answer(image))[1]
+    taught, found = outputs(1).numpy(), given.terms()
+    mixed = np.stack([0.3 * taught[i] + 0.7 * taught[i - 1] for i in range(3)])
+    assert found["consistency"] == pytest.approx(RAMP * squares(outputs(3).numpy(), mixed), rel=1e-4)
+    image = given.batch.image[3:]
+    assert all(torch.allclose(seen[0][i], 0.3 * image[i] + 0.7 * image[i - 1], atol=1e-6) for i in range(3))
+
+
+def flood(label: np.ndarray, start: tuple[int, int]) -> set[tuple[int, int]]:
+    """The connected pixels of one class, found by walking."""
+    found, todo = set(), [start]
+    while todo:
+        r, c = todo.pop()
+        if (r, c) in found or not (0 <= r < label.shape[0] and 0 <= c < label.shape[1]) or label[r, c] != label[start]:
+            continue
+        found.add((r, c))
+        todo += [(r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)]
+    return found
+
+
+def largest_only(label: np.ndarray) -> np.ndarray:
+    kept = np.zeros_like(label)
+    for n, plane in enumerate(label):
+        for k in range(1, 4):
+            parts: list[set[tuple[int, int]]] = []
+            for at in zip(*np.nonzero(plane == k), strict=True):
+                if not any(at in part for part in parts):
+                    parts.append(flood(plane, (int(at[0]), int(at[1]))))
+            for r, c in max(parts, key=len, default=set()):
+                kept[n, r, c] = k
+    return kept
+
+
+def smooth_outputs(seed: int) -> Tensor:
+    """Outputs with regions rather than noise."""
+    coarse = torch.randn((3, 4, 6, 6), generator=torch.Generator().manual_seed(seed))
+    return torch.softmax(4 * F.interpolate(coarse, (32, 32), mode="bilinear"), 1)
+
+
+def test_largest_components_equal_a_walk_over_pixels() -> None:
+    label = smooth_outputs(4).argmax(1)
+    kept = largest_components(label).numpy()
+    np.testing.assert_array_equal(kept, largest_only(label.numpy()))
+    assert (kept != label.numpy()).any()
+
+
+def test_ema_self_training(make_task: Callable[..., Task]) -> None:
+    taught = smooth_outputs(4)
+    given = Given(make_task, "ema_self_training", [], [taught], pseudo=1)
+    label = largest_only(taught.numpy().argmax(1))
+    assert given.terms()["pseudo"] == pytest.approx(RAMP * halves(torch.from_numpy(given.p), label), rel=1e-5)
+
+
+def sure_labels(p: np.ndarray, threshold: float) -> np.ndarray:
+    return np.where(p.max(1) >= threshold, p.argmax(1), IGNORE)
+
+
+def test_fixmatch_learns_from_sure_pixels_alone(make_task: Callable[..., Task]) -> None:
+    given = Given(make_task, "fixmatch", [outputs(3)], [], consistency=1, threshold=0.9)
+    label = sure_labels(given.p, 0.9)
+    assert 0 < (label == IGNORE).mean() < 1
+    assert given.terms()["consistency"] == pytest.approx(RAMP * halves(outputs(3), label), rel=1e-5)
+
+
+def slow_dice(p: np.ndarray, label: np.ndarray) -> float:
+    known = label != IGNORE
+    losses = []
+    for k in range(p.shape[1]):
+        q, y = p[:, k][known].astype(float), (label[known] == k).astype(float)
+        losses.append(1 - (2 * (q * y).sum() + 1e-5) / ((q * q).sum() + y.sum() + 1e-5))
+    return float(np.mean(losses))
+
+
+def test_unimatch(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a fixed box: both strong views learn the mixed labels, the perturbed one the plain ones."""
+    answers = [outputs(3), outputs(5)]
+    given = Given(make_task, "unimatch", answers, [], threshold=0.9, strong=0.25, perturbed=0.5)
+    box = torch.zeros(3, 32, 32, dtype=torch.bool)
+    box[:, 5:20, 8:30] = True
+    monkeypatch.setattr("methods.unimatch.cutmix_boxes", lambda image: box)
+    given.method.network.decoder.forward = lambda maps: [torch.zeros(3, 4, 32, 32)]
+    given.method.network.head = lambda features, size: outputs(6).log()
+    label = sure_labels(given.p, 0.9)
+    mixed = np.where(box.numpy(), np.roll(label, 1, 0), label)
+    assert given.terms() == {
+        "strong_1": pytest.approx(0.25 * slow_dice(outputs(3).numpy(), mixed), rel=1e-4),
+        "strong_2": pytest.approx(0.25 * slow_dice(outputs(5).numpy(), mixed), rel=1e-4),
+        "perturbed": pytest.approx(0.5 * slow_dice(outputs(6).numpy(), label), rel=1e-4),
+    }
+
+
+def test_mc_net(make_task: Callable[..., Task]) -> None:
+    given = Given(make_task, "mc_net", [], [], consistency=1, auxiliary=0.5, temperature=0.5)
+    heads = [torch.cat([outputs(seed), outputs(seed + 1)]) for seed in (10, 20)]
+    for number, p in enumerate(heads):
+        given.method.further[number].forward = lambda maps: [torch.zeros(0)]
+        given.method.classify[number].forward = lambda features, p=p: p.log()
+    everything = [np.concatenate([outputs(99).numpy(), given.p]), *(p.numpy() for p in heads)]
+    sharp = [p**2 / (p**2).sum(1, keepdims=True) for p in everything]
+    pairs = sum(squares(everything[i], sharp[j]) for i in range(3) for j in range(3) if i != j)
+    labelled = sum(halves(p[:3], given.batch.label.numpy()) for p in heads)
+    assert given.terms() == {
+        "auxiliary": pytest.approx(0.5 * labelled, rel=1e-4),
+        "consistency": pytest.approx(RAMP * pairs, rel=1e-4),
+    }
+
+
+def test_urpc(make_task: Callable[..., Task]) -> None:
+    given = Given(make_task, "urpc", [], [], consistency=1, auxiliary=0.5)
+    head = torch.cat([outputs(10), outputs(11)])
+    given.method.heads[0].forward = lambda level: head.log()
+    given.view = View(
+        [torch.zeros(6, 4, 32, 32)], [torch.zeros(0)] * 3, given.view.features, given.view.logits, given.view.probabilities
+    )
+    both = [given.p, head[3:].numpy()]
+    mean = (both[0] + both[1]) / 2
+    found = []
+    for p in both:
+        trusts, rectified, deviations = [], [], []
+        for n, r, c in np.ndindex(3, 32, 32):
+            a, q = mean[n, :, r, c].astype(float), p[n, :, r, c].astype(float)
+            deviation = sum(a[k] * (math.log(a[k] + 1e-6) - math.log(q[k] + 1e-6)) for k in range(4))
+            trusts.append(math.exp(-deviation))
+            rectified.append(trusts[-1] * sum((q[k] - a[k]) ** 2 for k in range(4)) / 4)
+            deviations.append(deviation)
+        found.append(np.mean(rectified) / np.mean(trusts) + np.mean(deviations))
+    terms = given.terms()
+    assert terms["consistency"] == pytest.approx(RAMP * float(np.mean(found)), rel=1e-3)
+    assert terms["auxiliary"] == pytest.approx(0.5 * halves(head[:3], given.batch.label.numpy()), rel=1e-5)
+
+
+def test_bcp_mixes_inside_and_outside_of_one_box(make_task: Callable[..., Task]) -> None:
+    taught = smooth_outputs(4)
+    given = Given(make_task, "bcp", [outputs(3)], [taught], unlabelled=0.5)
+    seen: list[Tensor] = []
+    answer = given.method.network.forward
+    given.method.network.forward = lambda image: (seen.append(image), answer(image))[1]
+    torch.manual_seed(0)
+    term = float(given.method.mixed_terms(given.batch, STEP)["mixed"])
+    labelled, unlabelled, label = given.batch.image[:3], given.batch.image[3:], given.batch.label.numpy()
+    first = (seen[0] == labelled).all(1).numpy() & ~(labelled == unlabelled).all(1).numpy()
+    inside = first[0]
+    rows, columns = np.nonzero(inside)
+    assert 19 <= rows.max() - rows.min() + 1 <= 22 and 19 <= columns.max() - columns.min() + 1 <= 22  # 2/3 of 32 pixels
+    box = np.zeros((32, 32), bool)
+    box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+    masks = np.stack([box, ~box, box])
+    assert torch.equal(seen[0], torch.where(torch.from_numpy(masks)[:, None], labelled, unlabelled))
+    pseudo = largest_only(taught.numpy().argmax(1))
+    expected = halves(outputs(3), np.where(masks, label, IGNORE)) + 0.5 * halves(outputs(3), np.where(masks, IGNORE, pseudo))
+    assert term == pytest.approx(expected, rel=1e-4)
+
+
+def test_abd_replaces_the_least_sure_patch_by_the_most_alike_of_the_surest() -> None:
+    own, other = smooth_outputs(1), smooth_outputs(2)
+    a, b = torch.zeros(3, 1, 32, 32), torch.ones(3, 1, 32, 32) * torch.arange(1024.0).view(1, 1, 32, 32)
+    found = displaced(a, b, own, other).numpy()
+    side = 32 // GRID
+    for n in range(3):
+
+        def patch(p: np.ndarray, at: int) -> np.ndarray:
+            r, c = at // GRID * side, at % GRID * side
+            return p[..., r : r + side, c : c + side]
+
+        sureness = [patch(own[n].numpy(), i).max(0).mean() for i in range(GRID * GRID)]
+        offered = sorted(range(GRID * GRID), key=lambda i: -patch(other[n].numpy(), i).max(0).mean())[:SUREST]
+        unsure = int(np.argmin(sureness))
+        wanted = patch(own[n].numpy(), unsure).mean((1, 2)) + 1e-6
+        divergence = {
+            i: float((wanted * np.log(wanted / (patch(other[n].numpy(), i).mean((1, 2)) + 1e-6))).sum()) for i in offered
+        }
+        source = min(divergence, key=divergence.__getitem__)
+        expected = np.zeros((1, 32, 32), np.float32)
+        r, c = unsure // GRID * side, unsure % GRID * side
+        expected[:, r : r + side, c : c + side] = patch(b[n].numpy(), source)
+        np.testing.assert_array_equal(found[n], expected)
+
+
+def test_mcsc_s_contrast_equals_the_sum_over_pairs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = F.normalize(torch.randn(2, 6, 5, generator=generator), dim=2)
+    label = torch.tensor([[0, 0, 1, 1, 1, IGNORE], [2, 0, 1, 3, IGNORE, 2]]).float()
+    losses = []
+    for t in range(2):
+        members = [i for i in range(6) if label[t, i] != IGNORE]
+        for i in members:
+            same = [j for j in members if j != i and label[t, j] == label[t, i]]
+            if same:
+                total = sum(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) for j in members if j != i)
+                losses.append(
+                    -sum(math.log(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / total) for j in same) / len(same)
+                )
+    assert float(mcsc.supervised_contrast(vectors, label, 0.1)) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+
+
+def test_mcsc_s_tiles_cover_the_whole_map() -> None:
+    cells = torch.arange(2 * 9 * 17).view(2, 9, 17, 1).float() + 1
+    found = mcsc.tiles(cells, 0.0)
+    assert found.shape == (2 * 2 * 3, 64, 1)
+    assert sorted(found[found > 0].tolist()) == cells.flatten().tolist()
+    assert set(found[0].flatten().tolist()) == set(cells[0, :8, :8].flatten().tolist())
