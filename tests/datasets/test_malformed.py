@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import os
 import shutil
 import struct
 import sys
+import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -387,3 +390,33 @@ def test_a_pack_of_another_dataset_is_refused(originals: Path, tmp_path: Path, m
     shutil.copytree(originals / "folder of pairs", tmp_path / "data")
     said = prepare_refused(["--dataset", "acdc", "--data", packed(tmp_path / "data")], tmp_path / "store", monkeypatch, capsys)
     assert "holds the dataset folder" in said and "--dataset folder" in said
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    """Without root's right to read everything."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
+
+
+def test_unreadable_permissions_are_named(originals: Path, monkeypatch, capsys) -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
+        data, store = Path(place) / "data", Path(place) / "store"
+        shutil.copytree(originals / "acdc slices", data)
+        store.mkdir()
+        for folder in (Path(place), data, data / "data", data / "data/slices"):
+            folder.chmod(0o755)
+        store.chmod(0o777)
+        monkeypatch.setattr(sys, "argv", ["benchmark", "prepare", "--dataset", "acdc", "--data", str(data), "--store", place])
+        with pytest.raises(SystemExit):  # imports what is needed while the interpreter's own files may be read
+            main()
+        (data / SLICE).chmod(0)
+        with powerless():
+            said = prepare_refused(["--dataset", "acdc", "--data", data], store, monkeypatch, capsys)
+        assert SLICE in said and "permissions" in said
