@@ -45,6 +45,13 @@ class Listing(StrEnum):
     draws = "draws"
 
 
+class Hparams(StrEnum):
+    """Which hyper-parameters ``run`` takes."""
+
+    published = "published"
+    tuned = "tuned"
+
+
 LabelsOption = Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")]
 DatasetOption = Annotated[str, typer.Option(help="See `ls datasets`.")]
 DataOption = Annotated[
@@ -88,6 +95,9 @@ def run(
     dataset: DatasetOption = "phantom",
     data: DataOption = None,
     protocol: ProtocolOption = "quick",
+    hparams: Annotated[
+        Hparams, typer.Option(help="Published values, or the best that `tune` found for each method and budget.")
+    ] = Hparams.published,
     runs: RunsOption = None,
     draws: DrawsOption = None,
     seeds: SeedsOption = None,
@@ -103,6 +113,10 @@ def run(
 
     selections = partial(grid.parse_methods, methods)
     session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, device, jobs, tracking)
+    if hparams is Hparams.tuned:
+        from benchmark.tuning import tuned
+
+        session.replace(tuned(session.cells, session.store))
     failed = _carry_out(session, dry_run)
     from reports.leaderboard import to_terminal
 
@@ -294,6 +308,72 @@ def report(
     files = write_report(records, out_folder or opened.report)
     out.print(to_terminal(leaderboard(records)))
     _wrote(files)
+
+
+class SamplerChoice(StrEnum):
+    """How ``tune`` draws trials."""
+
+    tpe = "tpe"
+    random = "random"
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`python -m benchmark tune --methods cctr,cps,supervised --labels 1,3,7 --trials 20`\n\n"
+    "`python -m benchmark run --methods cctr,cps,supervised --labels 1,3,7 --hparams tuned`"
+)
+def tune(
+    methods: Annotated[str, typer.Option(help="Comma list: name or name[param=value,...]; what has a value is fixed.")] = (
+        "supervised,cps,cctr"
+    ),
+    labels: LabelsOption = "1,3,7",
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials of each method at each budget; the first has the published values.")
+    ] = 20,
+    dataset: DatasetOption = "phantom",
+    data: DataOption = None,
+    protocol: ProtocolOption = "quick",
+    sampler: Annotated[SamplerChoice, typer.Option(help="How trials are drawn.")] = SamplerChoice.tpe,
+    storage: Annotated[str | None, typer.Option(help="Optuna storage URL.  [default: a journal file in the store]")] = None,
+    store: StoreOption = Path("runs"),
+    device: DeviceOption = "auto",
+    jobs: JobsOption = None,
+    tracking: TrackingOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Search hyper-parameters on the validation cases, with the same number of trials for every method; resumes."""
+    from benchmark import environment, grid
+    from benchmark.protocol import get_protocol
+    from benchmark.registry import check_name
+
+    chosen = get_protocol(protocol)
+    check_name("datasets", dataset)
+    selections = grid.parse_methods(methods)
+
+    from benchmark.session import Session
+    from benchmark.store import Store
+    from benchmark.tuning import Tuner, search_space
+    from benchmark.tuning import tune as search
+    from datasets.prepared import open_dataset
+    from reports.tuning import to_terminal, write
+
+    opened, root = open_dataset(dataset, data), Store(store)
+    budgets = grid.parse_labels(labels, len(opened.split.train))
+    spaces = [search_space(selection, budget) for budget in budgets for selection in selections]
+    command = shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
+    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, storage, root, command)
+    where = environment.pick_device(device)
+    workers = jobs or (os.cpu_count() or 1 if where == "cpu" else 1)
+    try:
+        search(tuner, lambda cells: Session(cells, store, where, workers, tracking, err).run())
+    except KeyboardInterrupt:
+        err.print("stopped; the same command continues from here")
+        raise typer.Exit(130) from None
+    rows = tuner.results()
+    out.print(to_terminal(rows, trials, chosen.steps))
+    _wrote(write(rows, root.report / "tuning" / dataset))
+    if any(row["failed"] for row in rows):
+        raise typer.Exit(1)
 
 
 class Bits(StrEnum):

@@ -24,7 +24,7 @@ HEAD = "| hyper-parameter | default | range | what it is |\n|:---|:---|:---|:---
 def methods_page() -> str:
     """The page, Markdown."""
     shared = [_row(name, field) for name, field in RegistrationHparams.model_fields.items()]
-    rsl = f"## RSL, a switch of every method with an unlabelled term\n\n{HEAD}" + "\n".join(shared) + "\n"
+    rsl = f"## Of all that train: the learning rate, and RSL as a switch\n\n{HEAD}" + "\n".join(shared) + "\n"
     return "\n".join([OPENING, rsl, *(_section(registry.load("methods", name)) for name in registry.built_ins("methods"))])
 
 

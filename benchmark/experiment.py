@@ -89,7 +89,7 @@ def _run(
         fitted = fit(method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
     began = time.perf_counter()
-    cases = _test(method, dataset, cell, fitted, device)
+    cases = _test(method, dataset, cell, fitted, device, validation)
     if isinstance(method, Propagator):
         fitted.seconds = time.perf_counter() - began  # all its work is here
     record = describe_cell(cell) | {
@@ -102,6 +102,7 @@ def _run(
         "reported": cases["network"].iloc[0],
         "best_step": fitted.best_step,
         "validation": fitted.best_score if fitted.best_state else None,
+        "validation_last": fitted.history[-1].get("validation") if fitted.history else None,
         "train_cases": len(dataset.split.train) + len(dataset.split.unlabelled),
         "val_cases": len(dataset.split.val),
         "spacing_unit": "mm" if dataset.spacing_known else "voxel",
@@ -145,9 +146,23 @@ def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
     return step_seconds(method, cell.protocol, cell.seed, steps) * cell.protocol.steps
 
 
-def _test(method: Method | Propagator, dataset: Dataset, cell: Cell, fitted: Fitted, device: torch.device) -> pd.DataFrame:
-    """Training has ended: read the test sets, score the last and the best-by-validation weights. Leaves the best weights loaded."""
+def _test(
+    method: Method | Propagator,
+    dataset: Dataset,
+    cell: Cell,
+    fitted: Fitted,
+    device: torch.device,
+    validation: list[Volume],
+) -> pd.DataFrame:
+    """Training has ended: read the test sets, score the last and the best-by-validation weights. Leaves the best weights loaded.
+
+    A trial of a tuner never gets to the test sets: its last weights are scored on the validation cases.
+    """
     rows: list[dict[str, Any]] = []
+    if cell.kind == "trial":
+        columns = {"test_set": "validation", "selection": "last"}
+        rows = evaluate(method, validation, dataset.classes, cell.protocol, device, columns)
+        return pd.DataFrame(rows)[CASE_COLUMNS]
     tests = {name: [v for c in cases for v in dataset.read(c, labels=True)] for name, cases in dataset.split.tests.items()}
     for selection in ("last", "val") if fitted.best_state else ("last",):
         if selection == "val":

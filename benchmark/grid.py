@@ -9,9 +9,8 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,7 +32,8 @@ class Cell(BaseModel):
     """One (dataset, method + hparams, budget, draw, seed, protocol): what is run, stored, resumed and reported.
 
     hparams holds every value, defaults included; ``variant`` is the text by which reports call it.
-    labelled: the case ids that the draw labels. data: where the data lies, which is no part of the identity.
+    labelled: the case ids that the draw labels. kind: "trial" of a tuner (scored on validation cases alone), "tuned" by one, or a plain
+    "run". data: where the data lies, which is no part of the identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,13 +47,15 @@ class Cell(BaseModel):
     seed: int
     labelled: tuple[str, ...]
     protocol: Protocol
+    kind: Literal["run", "tuned", "trial"] = "run"
     data: Path | None = Field(default=None, exclude=True)
     command: str = Field(default="", exclude=True)
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Short hash of everything that can change the result."""
-        return digest(self.model_dump(mode="json", exclude={"variant", "labels"}))
+        plain = {"kind"} if self.kind == "run" else set()
+        return digest(self.model_dump(mode="json", exclude={"variant", "labels", *plain}))
 
     def __str__(self) -> str:
         return f"{self.variant} {self.labels} labelled, draw {self.draw}, seed {self.seed}"
@@ -168,6 +170,7 @@ def expand(
     runs: list[tuple[int, int]],
     protocol: Protocol,
     command: str,
+    kind: Literal["run", "tuned", "trial"] = "run",
 ) -> list[Cell]:
     """All cells: each selection at each budget for each run (draw, seed), runs outermost, so that whole comparisons complete early."""
     from datasets.draws import labelled_cases
@@ -185,6 +188,7 @@ def expand(
             seed=seed,
             labelled=labelled_cases(dataset.name, train, budget, draw, groups),
             protocol=protocol,
+            kind=kind,
             data=dataset.path,
             command=command,
         )

@@ -35,13 +35,17 @@ class Session:
     """Runs a grid with ``jobs`` workers and mirrors its records to MLflow ("none": no tracking; None: sqlite beside the store)."""
 
     def __init__(self, cells: list[Cell], store: Path, device: str, jobs: int, tracking: str | None, console: Console) -> None:
-        self.cells = cells
         self.store = Store(store)
         self.device = device
         self.jobs = jobs
         self.tracking = tracking
         self.console = console
         self._timed: dict[str, float] = {}
+        self.replace(cells)
+
+    def replace(self, cells: list[Cell]) -> None:
+        """Take these cells as the grid."""
+        self.cells = cells
         self.todo = [cell for cell in cells if not self.store.folder(cell).done()]
 
     def run(self) -> int:

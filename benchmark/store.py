@@ -159,12 +159,20 @@ class Records:
     cells: pd.DataFrame
     cases: pd.DataFrame
 
+    def without_trials(self) -> Records:
+        """Records of runs alone: trials of a tuner were scored on validation cases and stand in no leaderboard."""
+        if "kind" not in self.cells:
+            return self
+        cells = self.cells[self.cells["kind"] != "trial"]
+        return Records(cells, self.cases[self.cases["cell"].isin(cells["cell"])])
+
 
 def describe_cell(cell: Cell) -> dict[str, Any]:
     """The part of a record that is known before a cell runs."""
     return {
         "cell": cell.id,
         "dataset": cell.dataset,
+        "kind": cell.kind,
         "method": cell.method,
         "variant": cell.variant,
         "labels": cell.labels,

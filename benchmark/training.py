@@ -152,7 +152,7 @@ def _update(
     """One optimiser step; returns the terms, detached."""
     method.train()
     for group in optimiser.param_groups:
-        group["lr"] = protocol.learning_rate * (1 - step.fraction) ** protocol.power
+        group["lr"] = protocol.learning_rate * method.hp.learning_rate * (1 - step.fraction) ** protocol.power
     batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled)
     torch.manual_seed(seed * 1_000_003 + step.index)
     terms = method.losses(batch, step)

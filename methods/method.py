@@ -144,6 +144,18 @@ class Method(Segmenter):
     Subclasses define ``Hparams``, ``build``, ``losses`` and ``predictions``.
     """
 
+    class Hparams(Segmenter.Hparams):
+        """What every method that trains may be tuned in."""
+
+        learning_rate: float = tunable(
+            1,
+            low=0.2,
+            high=5,
+            log=True,
+            minimum=1e-3,
+            doc="factor on the protocol's learning rate; 1 in every published recipe",
+        )
+
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
 

@@ -52,6 +52,7 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     Raises:
         BadInput: there are no records, or some do not belong into one column (other data, protocol or draw; a run twice).
     """
+    records = records.without_trials()
     check_comparable(records.cells)
     done = records.cells[records.cells["outcome"] == "done"]
     known = done.reindex(columns=["cell", *METHOD, "reported"])

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from datasets.registration import Recipe, Registrations, vote_by_similarity, warp_label
 from datasets.slices import IGNORE, Batch, resize_label
 from methods.losses import supervised_loss
-from methods.method import Method, Step, Task, tunable
+from methods.method import Method, Segmenter, Step, Task, tunable
 
 
-class TransformHparams(Method.Hparams):
+class TransformHparams(Segmenter.Hparams):
     """What may be chosen about the transforms between volumes."""
 
     registration: Literal["deformable", "affine", "identity"] = Field(
@@ -34,7 +34,7 @@ class TransformHparams(Method.Hparams):
         return Recipe(self.registration, self.similarity)
 
 
-class RegistrationHparams(TransformHparams):
+class RegistrationHparams(TransformHparams, Method.Hparams):
     """Hyper-parameters of the registration supervision loss, off by default: a method whose own term it is switches it on."""
 
     rsl: bool = Field(False, description="registration supervision loss on or off")

@@ -1,0 +1,259 @@
+"""Tuning with equal budgets: for every method the same number of trials, steps and sampler seeds; a trial is a cell with overrides.
+
+A trial's cell learns from the training cases and is scored on the validation cases; it never reads a test set. Trial 0 has the published
+values. Trials come in rounds of ROUND: all of a round are drawn from what the rounds before it found, so that neither the number of
+workers nor an interruption changes what is tried. Several processes may work on one study; a trial whose worker died goes on from its
+checkpoint in the next round of any of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock
+
+from benchmark import registry
+from benchmark.errors import BadInput
+from benchmark.grid import Cell, Selection, digest, expand, resolve
+from benchmark.protocol import Protocol
+from benchmark.store import Store
+
+if TYPE_CHECKING:
+    import optuna
+
+    from datasets.dataset import Dataset
+
+ROUND = 4
+ATTEMPTS = 3
+"""How often a trial may lose its worker before it counts as failed."""
+
+BUSY_SECONDS = 5.0
+Sampler = Literal["tpe", "random"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched for one method at one budget: its tunable hparams but those that the user fixed."""
+
+    base: Selection
+    labels: int
+    ranges: dict[str, dict[str, Any]]
+
+    def selection(self, values: dict[str, Any]) -> Selection:
+        """The method with these values."""
+        return resolve("tune", self.base.method, self.base.hparams | values)
+
+
+def search_space(base: Selection, labels: int) -> Space:
+    """The ranges that the method's file names; a hparam that ``base`` changes from its default is fixed.
+
+    Raises:
+        BadInput: there is none.
+    """
+    schema = registry.load("methods", base.method).Hparams  # type: ignore[attr-defined]
+    ranges = {}
+    for name in search_names(base.method):
+        field = schema.model_fields[name]
+        used = base.hparams.get("rsl", True) or not name.startswith("rsl_")
+        if base.hparams[name] == field.default and used:
+            ranges[name] = field.json_schema_extra["search"]
+    if not ranges:
+        raise BadInput(f"--methods: {base.variant} has nothing to tune; expected a method that trains; leave it out")
+    return Space(base, labels, dict(sorted(ranges.items())))
+
+
+class Tuner:
+    """The studies of one command: which cells to run next, and what they told.
+
+    storage: any Optuna storage URL; None is a journal file in the store.
+
+    Raises:
+        BadInput: the storage cannot be used, or the dataset has no validation cases.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        spaces: list[Space],
+        protocol: Protocol,
+        trials: int,
+        sampler: Sampler,
+        storage: str | None,
+        store: Store,
+        command: str,
+    ) -> None:
+        import optuna
+
+        if not dataset.split.val:
+            raise BadInput(
+                f"tune: {dataset.name} has no validation cases; expected some, for they are what trials are scored on"
+            )
+        optuna.logging.set_verbosity(logging.WARNING)
+        self.dataset, self.protocol, self.trials, self.sampler = dataset, protocol, trials, sampler
+        self.store, self.command = store, command
+        self.folder = store.root / "tuning"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.studies = [(space, self._study(space, storage)) for space in spaces]
+        self.lost: dict[str, int] = {}
+
+    def _study(self, space: Space, storage: str | None) -> optuna.Study:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        about = [self.dataset.content_hash(), space.base.hparams, self.protocol.model_dump(mode="json"), self.sampler]
+        name = f"{self.dataset.name} {space.base.variant} {space.labels} labelled {self.protocol.name} {digest(about)}"
+        try:
+            where: Any = storage or JournalStorage(JournalFileBackend(str(self.folder / "journal.log")))
+            with FileLock(self.folder / "lock"):
+                study = optuna.create_study(storage=where, study_name=name, direction="maximize", load_if_exists=True)
+                if not study.get_trials(deepcopy=False):
+                    study.enqueue_trial({name: space.base.hparams[name] for name in space.ranges})
+        except Exception as error:  # SQLAlchemy's and its drivers' errors have no common base
+            raise BadInput(f"--storage: {storage or self.folder} cannot be used ({error}); check the address") from error
+        return study
+
+    def cells(self) -> dict[str, Cell]:
+        """By id, the cells of every study's current round that have no result yet; empty when all trials are finished."""
+        with FileLock(self.folder / "lock"):
+            return {cell.id: cell for space, study in self.studies for cell in self._round(space, study)}
+
+    def _round(self, space: Space, study: optuna.Study) -> Iterator[Cell]:
+        from optuna.trial import TrialState
+
+        trials = study.get_trials(deepcopy=False)
+        running = [t for t in trials if t.state == TrialState.RUNNING]
+        asked = sum(t.state != TrialState.WAITING for t in trials)
+        if not running:
+            for number in range(asked, min(asked - asked % ROUND + ROUND, self.trials)):
+                study.sampler = self._sampler(number)
+                study.ask({name: _distribution(search) for name, search in space.ranges.items()})
+            running = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+        for trial in running:
+            yield self._cell(space, trial.params)
+
+    def _sampler(self, seed: int) -> Any:
+        """A fresh sampler for each trial, seeded by its number: what is drawn depends on the results so far and on nothing else."""
+        import optuna
+
+        if self.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+    def _cell(self, space: Space, values: dict[str, Any]) -> Cell:
+        (cell,) = expand(
+            self.dataset, [space.selection(values)], [space.labels], [(0, 0)], self.protocol, self.command, kind="trial"
+        )
+        return cell
+
+    def tell(self, ran: dict[str, Cell]) -> None:
+        """Pass on the results of cells that ``cells`` named and that have run, or lost their worker."""
+        from optuna.trial import TrialState
+
+        with FileLock(self.folder / "lock"):
+            for space, study in self.studies:
+                for trial in study.get_trials(deepcopy=False):
+                    cell = self._cell(space, trial.params) if trial.state == TrialState.RUNNING else None
+                    if cell is None or cell.id not in ran:
+                        continue
+                    folder = self.store.folder(cell)
+                    record = folder.record()
+                    if record is not None and record["outcome"] == "done" and folder.done():
+                        study.tell(trial.number, record["validation_last"], skip_if_finished=True)
+                    elif record is not None and record["outcome"] == "failed":
+                        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                    else:
+                        self._lose(study, trial.number, cell)
+
+    def _lose(self, study: optuna.Study, number: int, cell: Cell) -> None:
+        """A trial without a result: another process has it, or its worker died and it comes again."""
+        from optuna.trial import TrialState
+
+        with self.store.folder(cell).lock() as free:
+            if not free:
+                time.sleep(BUSY_SECONDS / 10)
+                return
+        self.lost[cell.id] = self.lost.get(cell.id, 0) + 1
+        if self.lost[cell.id] >= ATTEMPTS:
+            study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def results(self) -> list[dict[str, Any]]:
+        """A row per study: method, labels, finished and failed trials, score of the published values and of the best, its hparams."""
+        from optuna.trial import TrialState
+
+        rows = []
+        for space, study in self.studies:
+            trials = study.get_trials(deepcopy=False)
+            done = [t for t in trials if t.state == TrialState.COMPLETE]
+            best = max(done, key=lambda t: (t.value, -t.number)) if done else None
+            published = next((t.value for t in done if t.number == 0), None)
+            rows.append(
+                {
+                    "method": space.base.variant,
+                    "labels": space.labels,
+                    "trials": len(done),
+                    "failed": sum(t.state == TrialState.FAIL for t in trials),
+                    "published": published,
+                    "best": best.value if best else None,
+                    "hparams": dict(best.params) if best else {},
+                }
+            )
+        return rows
+
+
+def _distribution(search: dict[str, Any]) -> Any:
+    import optuna
+
+    return optuna.distributions.FloatDistribution(search["low"], search["high"], log=search["log"])
+
+
+def tune(tuner: Tuner, run: Callable[[list[Cell]], int]) -> None:
+    """Run rounds until every study has its trials. ``run`` runs cells and returns how many did not end well."""
+    while cells := tuner.cells():
+        run(list(cells.values()))
+        tuner.tell(cells)
+
+
+def tuned(cells: list[Cell], store: Store) -> list[Cell]:
+    """The cells with the best hparams that trials in the store found for each method, budget, dataset and protocol.
+
+    Raises:
+        BadInput: there is no trial for one of them.
+    """
+    trials = [
+        record
+        for folder in store.folders()
+        if (record := folder.record()) and record.get("kind") == "trial" and record["outcome"] == "done"
+    ]
+    return [_tuned(cell, trials, store) for cell in cells]
+
+
+def _tuned(cell: Cell, trials: list[dict[str, Any]], store: Store) -> Cell:
+    mine = [record for record in trials if _tunes(record, cell)]
+    if not mine:
+        raise BadInput(
+            f"--hparams tuned: {store.root} holds no trial of {cell.variant} with {cell.labels} labelled cases of {cell.dataset} at"
+            f" protocol {cell.protocol.name}; expected some; run `tune` first"
+        )
+    best = max(mine, key=lambda record: (record["validation_last"], record["cell"]))
+    return cell.model_copy(update={"kind": "tuned", "hparams": best["hparams"], "variant": f"{cell.variant} (tuned)"})
+
+
+def _tunes(record: dict[str, Any], cell: Cell) -> bool:
+    """Whether a trial is of the cell's method as the cell fixes it: same data, budget, protocol, switches."""
+    same = {"dataset": cell.dataset, "method": cell.method, "labels": cell.labels, "data_hash": cell.data_hash}
+    same["protocol_hash"] = digest(cell.protocol.model_dump(mode="json"))
+    fixed = {name: value for name, value in cell.hparams.items() if name not in search_names(cell.method)}
+    return all(record[key] == value for key, value in same.items()) and all(
+        record["hparams"].get(name) == value for name, value in fixed.items()
+    )
+
+
+def search_names(method: str) -> set[str]:
+    """Names of the method's tunable hparams."""
+    fields = registry.load("methods", method).Hparams.model_fields  # type: ignore[attr-defined]
+    return {n for n, f in fields.items() if isinstance(f.json_schema_extra, dict) and "search" in f.json_schema_extra}

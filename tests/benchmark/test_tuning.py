@@ -1,0 +1,200 @@
+"""Equal trials for all, the published values first, the same whatever interrupts, and no way to the test set."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from benchmark.errors import BadInput
+from benchmark.experiment import run_cell
+from benchmark.grid import Cell, parse_methods
+from benchmark.protocol import get_protocol
+from benchmark.store import CellFolder, Store, describe_cell
+from benchmark.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
+from datasets.dataset import Dataset
+from datasets.prepared import open_dataset
+from tests.datasets.layouts import acdc_slices
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("acdc")
+    acdc_slices(path)
+    return path
+
+
+@pytest.fixture
+def dataset(folder: Path) -> Dataset:
+    return open_dataset("acdc", folder)
+
+
+def spaces(methods: str = "mean_teacher,cps") -> list[Space]:
+    return [search_space(selection, 1) for selection in parse_methods(methods)]
+
+
+def make(
+    dataset: Dataset, store: Path, trials: int = 10, sampler: str = "tpe", methods: str = "mean_teacher,cps", steps: int = 20
+) -> Tuner:
+    protocol = get_protocol("smoke").model_copy(update={"steps": steps})
+    command = "python -m benchmark tune"
+    return Tuner(dataset, spaces(methods), protocol, trials, sampler, None, Store(store), command)  # type: ignore[arg-type]
+
+
+def score(cell: Cell) -> float:
+    """An imagined validation score with its best at a learning rate of 3 times the protocol's."""
+    return 0.9 - abs(np.log(cell.hparams["learning_rate"] / 3)) / 10
+
+
+def pretend(
+    store: Path, ran: list[Cell] | None = None, lose: Callable[[Cell], bool] = lambda cell: False
+) -> Callable[[list[Cell]], int]:
+    """Writes records instead of training; cells that are lost leave none."""
+
+    def run(cells: list[Cell]) -> int:
+        for cell in cells:
+            if ran is not None:
+                ran.append(cell)
+            if not lose(cell):
+                record = describe_cell(cell) | {"outcome": "done", "validation_last": score(cell)}
+                Store(store).folder(cell).finish({"record.json": json.dumps(record)})
+        return 0
+
+    return run
+
+
+def tried(tuner: Tuner) -> list[list[dict[str, float]]]:
+    return [[dict(t.params) for t in study.get_trials()] for _, study in tuner.studies]
+
+
+def test_every_method_gets_its_trials_the_published_values_first_and_none_twice(dataset: Dataset, tmp_path: Path) -> None:
+    ran: list[Cell] = []
+    tuner = make(dataset, tmp_path)
+    tune(tuner, pretend(tmp_path, ran))
+    assert len(ran) == 20 and len({cell.id for cell in ran}) == 20 and all(cell.kind == "trial" for cell in ran)
+    for (space, study), row in zip(tuner.studies, tuner.results(), strict=True):
+        assert row["trials"] == 10 and row["failed"] == 0
+        assert study.get_trials()[0].params == {name: space.base.hparams[name] for name in space.ranges}
+        assert row["published"] == pytest.approx(0.9 - np.log(3) / 10) and row["best"] >= row["published"]
+        assert row["best"] == max(t.value for t in study.get_trials())
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_an_interruption_changes_nothing_of_what_is_tried(dataset: Dataset, tmp_path: Path, sampler: str) -> None:
+    whole = make(dataset, tmp_path / "whole", sampler=sampler)
+    tune(whole, pretend(tmp_path / "whole"))
+    for stop in (1, 2):
+        part = make(dataset, tmp_path / "part", sampler=sampler)
+        for _ in range(stop):
+            cells = part.cells()
+            some = dict(list(cells.items())[:3])  # the process dies after three cells, before it could tell
+            pretend(tmp_path / "part")(list(some.values()))
+    again = make(dataset, tmp_path / "part", sampler=sampler)
+    tune(again, pretend(tmp_path / "part"))
+    assert tried(again) == tried(whole) and again.results() == whole.results()
+
+
+def test_samplers_differ_and_methods_share_the_seeds_of_random_search(dataset: Dataset, tmp_path: Path) -> None:
+    found = {}
+    for sampler in ("tpe", "random"):
+        tuner = make(dataset, tmp_path / sampler, trials=24, sampler=sampler, methods="supervised,entropy_min")
+        tune(tuner, pretend(tmp_path / sampler))
+        found[sampler] = tried(tuner)
+    assert found["tpe"][0] != found["random"][0]
+    late = [np.log(trial["learning_rate"] / 3) for trial in found["tpe"][0][12:]]
+    early = [np.log(trial["learning_rate"] / 3) for trial in found["random"][0][12:]]
+    assert np.abs(late).mean() < np.abs(early).mean(), "what was found guides what is tried"
+
+
+def test_a_lost_worker_s_trial_comes_again_and_fails_after_some_attempts(dataset: Dataset, tmp_path: Path) -> None:
+    lost: dict[str, int] = {}
+
+    def lose(cell: Cell) -> bool:
+        lost[cell.id] = lost.get(cell.id, 0) + 1
+        return list(lost).index(cell.id) == 1 or (list(lost).index(cell.id) == 2 and lost[cell.id] == 1)
+
+    tuner = make(dataset, tmp_path, trials=5, methods="supervised")
+    tune(tuner, pretend(tmp_path, lose=lose))
+    (row,) = tuner.results()
+    assert (row["trials"], row["failed"]) == (4, 1)
+    assert sorted(lost.values()) == [1, 1, 1, 2, ATTEMPTS] and ROUND == 4
+
+
+def test_tuned_cells_take_the_best_of_their_own_trials(dataset: Dataset, tmp_path: Path) -> None:
+    tuner = make(dataset, tmp_path, methods="supervised,mean_teacher[rsl=true]")
+    tune(tuner, pretend(tmp_path))
+    cells = [cell.model_copy(update={"kind": "run"}) for space, _ in tuner.studies for cell in [tuner._cell(space, {})]]
+    for before, after, row in zip(cells, tuned(cells, Store(tmp_path)), tuner.results(), strict=True):
+        assert after.kind == "tuned" and after.variant == f"{before.variant} (tuned)" and after.id != before.id
+        assert {name: after.hparams[name] for name in row["hparams"]} == pytest.approx(row["hparams"])
+    (plain,) = [cell.model_copy(update={"hparams": cell.hparams | {"rsl": False}}) for cell in cells[1:]]
+    with pytest.raises(BadInput, match="holds no trial of mean_teacher"):
+        tuned([plain], Store(tmp_path))
+
+
+def noisy_tests(folder: Path, target: Path) -> Path:
+    """A copy of the dataset whose test volumes are noise."""
+    shutil.copytree(folder, target)
+    for name in (target / "test.list").read_text().split():
+        with h5py.File(target / "data" / f"{name}.h5", "r+") as file:
+            rng = np.random.default_rng(0)
+            file["image"][...] = rng.random(file["image"].shape)
+            file["label"][...] = rng.integers(0, 4, file["label"].shape)
+    return target
+
+
+def test_tuning_cannot_see_the_test_set(folder: Path, tmp_path: Path) -> None:
+    found = []
+    for name, data in (("true", folder), ("noise", noisy_tests(folder, tmp_path / "noisy"))):
+        store = Store(tmp_path / name)
+        tuner = make(open_dataset("acdc", data), store.root, trials=3, methods="supervised", steps=150)
+        tune(tuner, lambda cells, store=store: sum(run_cell(cell, store, "cpu") != "done" for cell in cells))
+        assert all(not list(CellFolder(f.path).path.glob("*test*")) for f in store.folders())
+        found.append((tried(tuner), tuner.results()))
+        for cell_folder in store.folders():
+            table = (cell_folder.path / "cases.csv").read_text()
+            assert "validation" in table and "patient011" not in table and "patient028" in table
+    assert found[0] == found[1] and found[0][1][0]["best"] > 0
+
+
+def test_what_cannot_be_tuned_is_said() -> None:
+    with pytest.raises(BadInput, match="label_propagation has nothing to tune"):
+        spaces("label_propagation")
+    (space,) = spaces("mean_teacher[consistency=0.5]")
+    assert "consistency" not in space.ranges and "rsl_weight" not in space.ranges and "ema_decay" in space.ranges
+
+
+def test_the_command_tunes_runs_the_tuned_and_reports_both_tracks(folder: Path, tmp_path: Path) -> None:
+    shared = ["--dataset", "acdc", "--data", folder, "--protocol", "smoke", "--store", tmp_path, "--tracking", "none"]
+
+    def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "benchmark", *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"NO_COLOR": "1", "COLUMNS": "160"},
+            check=False,
+        )
+
+    methods = ["--methods", "supervised,entropy_min", "--labels", "1"]
+    early = bench("run", *shared, *methods, "--hparams", "tuned")
+    assert early.returncode == 2 and "run `tune` first" in early.stderr
+    result = bench("tune", *shared, *methods, "--trials", "3")
+    assert result.returncode == 0 and result.stdout.count("  3") >= 2 and "entropy_min" in result.stdout, result.stderr
+    ran = bench("run", *shared, *methods)
+    both = bench("run", *shared, *methods, "--hparams", "tuned")
+    assert ran.returncode == both.returncode == 0, both.stderr
+    board = bench("report", "--store", tmp_path).stdout
+    for name in ("supervised", "supervised (tuned)", "entropy_min", "entropy_min (tuned)"):
+        assert re.search(rf"^ +1 {re.escape(name)} +\d", board, re.MULTILINE), board
+    assert "learning_rate" not in board
