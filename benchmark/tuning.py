@@ -44,8 +44,10 @@ class Space:
     ranges: dict[str, dict[str, Any]]
 
     def selection(self, values: dict[str, Any]) -> Selection:
-        """The method with these values."""
-        return resolve("tune", self.base.method, self.base.hparams | values)
+        """The method with these values, of four digits where they are not the published ones."""
+        base = self.base.hparams
+        short = {name: value if value == base[name] else float(f"{value:.4g}") for name, value in values.items()}
+        return resolve("tune", self.base.method, base | short)
 
 
 def search_space(base: Selection, labels: int) -> Space:
@@ -134,7 +136,7 @@ class Tuner:
                 study.ask({name: _distribution(search) for name, search in space.ranges.items()})
             running = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
         for trial in running:
-            yield self._cell(space, trial.params)
+            yield self._cell(space, trial)
 
     def _sampler(self, seed: int) -> Any:
         """A fresh sampler for each trial, seeded by its number: what is drawn depends on the results so far and on nothing else."""
@@ -144,11 +146,10 @@ class Tuner:
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
-    def _cell(self, space: Space, values: dict[str, Any]) -> Cell:
-        (cell,) = expand(
-            self.dataset, [space.selection(values)], [space.labels], [(0, 0)], self.protocol, self.command, kind="trial"
-        )
-        return cell
+    def _cell(self, space: Space, trial: optuna.trial.FrozenTrial) -> Cell:
+        selections = [space.selection(trial.params)]
+        (cell,) = expand(self.dataset, selections, [space.labels], [(0, 0)], self.protocol, self.command, kind="trial")
+        return cell.model_copy(update={"variant": f"{space.base.variant} trial {trial.number}"})
 
     def tell(self, ran: dict[str, Cell]) -> None:
         """Pass on the results of cells that ``cells`` named and that have run, or lost their worker."""
@@ -157,7 +158,7 @@ class Tuner:
         with FileLock(self.folder / "lock"):
             for space, study in self.studies:
                 for trial in study.get_trials(deepcopy=False):
-                    cell = self._cell(space, trial.params) if trial.state == TrialState.RUNNING else None
+                    cell = self._cell(space, trial) if trial.state == TrialState.RUNNING else None
                     if cell is None or cell.id not in ran:
                         continue
                     folder = self.store.folder(cell)

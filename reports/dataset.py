@@ -54,7 +54,7 @@ def to_terminal(summary: Summary) -> Group:
 
 def _table(first: str, *others: str) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    grid.add_column(first)
+    grid.add_column(first, no_wrap=True)
     for name in others:
         grid.add_column(name, justify="right")
     return grid

@@ -4,8 +4,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 
 from benchmark.errors import BadInput
 from benchmark.experiment import run_cell
-from benchmark.grid import Cell, parse_methods
+from benchmark.grid import Cell, expand, parse_methods
 from benchmark.protocol import get_protocol
 from benchmark.store import CellFolder, Store, describe_cell
 from benchmark.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
@@ -132,10 +135,11 @@ def test_a_lost_worker_s_trial_comes_again_and_fails_after_some_attempts(dataset
 def test_tuned_cells_take_the_best_of_their_own_trials(dataset: Dataset, tmp_path: Path) -> None:
     tuner = make(dataset, tmp_path, methods="supervised,mean_teacher[rsl=true]")
     tune(tuner, pretend(tmp_path))
-    cells = [cell.model_copy(update={"kind": "run"}) for space, _ in tuner.studies for cell in [tuner._cell(space, {})]]
+    bases = [space.base for space, _ in tuner.studies]
+    cells = expand(dataset, bases, [1], [(0, 0)], get_protocol("smoke"), "")
     for before, after, row in zip(cells, tuned(cells, Store(tmp_path)), tuner.results(), strict=True):
         assert after.kind == "tuned" and after.variant == f"{before.variant} (tuned)" and after.id != before.id
-        assert {name: after.hparams[name] for name in row["hparams"]} == pytest.approx(row["hparams"])
+        assert {name: after.hparams[name] for name in row["hparams"]} == pytest.approx(row["hparams"], rel=1e-3)
     (plain,) = [cell.model_copy(update={"hparams": cell.hparams | {"rsl": False}}) for cell in cells[1:]]
     with pytest.raises(BadInput, match="holds no trial of mean_teacher"):
         tuned([plain], Store(tmp_path))
@@ -198,3 +202,22 @@ def test_the_command_tunes_runs_the_tuned_and_reports_both_tracks(folder: Path, 
     for name in ("supervised", "supervised (tuned)", "entropy_min", "entropy_min (tuned)"):
         assert re.search(rf"^ +1 {re.escape(name)} +\d", board, re.MULTILINE), board
     assert "learning_rate" not in board
+
+
+def test_a_worker_killed_in_the_middle_costs_no_trial(folder: Path, tmp_path: Path) -> None:
+    shared = ["--dataset", "acdc", "--data", folder, "--protocol", "smoke", "--store", tmp_path, "--tracking", "none"]
+    arguments = ["tune", *shared, "--methods", "supervised,entropy_min", "--labels", "1", "--trials", "6", "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    while len(list(tmp_path.rglob(".done"))) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(int(workers[0]), signal.SIGKILL)
+    process.communicate(timeout=200)
+    records = [folder.record() or {} for folder in Store(tmp_path).folders()]
+    assert process.returncode == 0 and Counter((r["method"], r["outcome"]) for r in records) == {
+        ("supervised", "done"): 6,
+        ("entropy_min", "done"): 6,
+    }

@@ -1,20 +1,18 @@
 """Every layout that users have, from files on disk to a table of scores."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from benchmark.experiment import run_cell
+from benchmark.grid import expand, parse_methods
+from benchmark.protocol import get_protocol
 from benchmark.store import Store
 from datasets.checks import uses
 from datasets.prepared import open_dataset, prepare
+from reports.leaderboard import leaderboard
 from tests.datasets.layouts import LAYOUTS, acdc_official, acdc_slices
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -31,20 +29,12 @@ def test_a_layout_is_read_prepared_and_benchmarked(layout: str, tmp_path: Path) 
             assert volume.spacing == pytest.approx(known.spacing, rel=1e-5)
         assert np.corrcoef(volume.image.ravel(), known.image.ravel())[0, 1] > 0.99
 
-    options = ["--dataset", name, "--data", tmp_path / "data", "--store", tmp_path / "store", "--protocol", "smoke"]
-    arguments = [*options, "--methods", "supervised", "--labels", "1", "--tracking", "none", "--jobs", "1"]
-    result = subprocess.run(
-        [sys.executable, "-m", "benchmark", "run", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"NO_COLOR": "1"},
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    table = pd.read_csv(tmp_path / "store" / "report" / "leaderboard.csv")
+    store = Store(tmp_path / "store")
+    (cell,) = expand(source, parse_methods("supervised"), [1], [(0, 0)], get_protocol("smoke"), "")
+    assert run_cell(cell, store, "cpu") == "done", store.folder(cell).record()
+    table = leaderboard(store.collect())
     assert set(table["test_set"]) == set(source.split.tests) and table["dsc"].between(0, 1).all()
-    prepared = prepare(name, tmp_path / "data", Store(tmp_path / "store").datasets)
+    prepared = prepare(name, tmp_path / "data", store.datasets)
     assert prepared.split == source.split and prepared.train_groups == source.train_groups
     assert prepared.classes == source.classes and prepared.content_hash() == source.content_hash()
     for case in uses(source):
