@@ -147,7 +147,7 @@ class Store:
                 table = pd.read_csv(StringIO((folder.path / "cases.csv").read_text()), dtype={"case": str, "volume": str})
                 cases.append(table.assign(cell=record["cell"]))
         return Records(
-            pd.DataFrame(cells, columns=None if cells else ["cell", "outcome"]),
+            pd.DataFrame(cells, columns=None if cells else ["cell", "kind", "outcome"]),
             pd.concat(cases, ignore_index=True) if cases else pd.DataFrame(columns=["cell", *CASE_COLUMNS]),
         )
 
@@ -161,8 +161,6 @@ class Records:
 
     def without_trials(self) -> Records:
         """Records of runs alone: trials of a tuner were scored on validation cases and stand in no leaderboard."""
-        if "kind" not in self.cells:
-            return self
         cells = self.cells[self.cells["kind"] != "trial"]
         return Records(cells, self.cases[self.cases["cell"].isin(cells["cell"])])
 

@@ -1,8 +1,8 @@
 """Made-up records in the shape that a store collects."""
 
-from types import SimpleNamespace
-
 import pandas as pd
+
+from benchmark.store import CASE_COLUMNS, Records
 
 METRICS = {"dsc": 0.8, "hd95": 6.0, "assd": 1.5, "nsd": 0.7, "rve": 0.1, "hd95_legacy": 4.0, "missed": 0.0}
 
@@ -12,6 +12,7 @@ def cell(variant="cctr", labels=3, run=0, **changes):
     return {
         "cell": f"{changes.get('dataset', 'phantom')}-{variant}-{labels}-{run}",
         "dataset": "phantom",
+        "kind": "run",
         "method": variant.partition("[")[0],
         "variant": variant,
         "labels": labels,
@@ -57,5 +58,4 @@ def scores(of, dsc, volumes=2, classes=("rv", "myo", "lv"), network="unet", test
 
 def make_records(cells, cases=()):
     """What ``Store.collect`` returns."""
-    columns = ["cell", "test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
-    return SimpleNamespace(cells=pd.DataFrame(cells), cases=pd.DataFrame(list(cases), columns=columns))
+    return Records(pd.DataFrame(cells), pd.DataFrame(list(cases), columns=["cell", *CASE_COLUMNS]))
