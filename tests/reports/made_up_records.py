@@ -58,4 +58,5 @@ def scores(of, dsc, volumes=2, classes=("rv", "myo", "lv"), network="unet", test
 
 def make_records(cells, cases=()):
     """What ``Store.collect`` returns."""
-    return Records(pd.DataFrame(cells), pd.DataFrame(list(cases), columns=["cell", *CASE_COLUMNS]))
+    columns = list(cell()) if not cells else None
+    return Records(pd.DataFrame(cells, columns=columns), pd.DataFrame(list(cases), columns=["cell", *CASE_COLUMNS]))
