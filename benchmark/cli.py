@@ -317,6 +317,13 @@ class SamplerChoice(StrEnum):
     random = "random"
 
 
+class PrunerChoice(StrEnum):
+    """Whether ``tune`` ends trials early."""
+
+    none = "none"
+    median = "median"
+
+
 @app.command(
     epilog="Examples:\n\n"
     "`python -m benchmark tune --methods cctr,cps,supervised --labels 1,3,7 --trials 20`\n\n"
@@ -333,7 +340,12 @@ def tune(
     dataset: DatasetOption = "phantom",
     data: DataOption = None,
     protocol: ProtocolOption = "quick",
-    sampler: Annotated[SamplerChoice, typer.Option(help="How trials are drawn.")] = SamplerChoice.tpe,
+    sampler: Annotated[
+        SamplerChoice, typer.Option(help="How trials are drawn; random ones give an unbiased curve of the expected best.")
+    ] = SamplerChoice.tpe,
+    pruner: Annotated[
+        PrunerChoice, typer.Option(help="median ends trials early that lag behind; the steps saved go to further trials.")
+    ] = PrunerChoice.none,
     storage: Annotated[str | None, typer.Option(help="Optuna storage URL.  [default: a journal file in the store]")] = None,
     store: StoreOption = Path("runs"),
     device: DeviceOption = "auto",
@@ -355,13 +367,13 @@ def tune(
     from benchmark.tuning import Tuner, search_space
     from benchmark.tuning import tune as search
     from datasets.prepared import open_dataset
-    from reports.tuning import to_terminal, write
+    from reports.tuning import studies_of, to_terminal, trials_of, write
 
     opened, root = open_dataset(dataset, data), Store(store)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     spaces = [search_space(selection, budget) for budget in budgets for selection in selections]
     command = shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
-    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, storage, root, command)
+    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, pruner.value, storage, root, command)
     where = environment.pick_device(device)
     workers = jobs or (os.cpu_count() or 1 if where == "cpu" else 1)
     try:
@@ -369,10 +381,10 @@ def tune(
     except KeyboardInterrupt:
         err.print("stopped; the same command continues from here")
         raise typer.Exit(130) from None
-    rows = tuner.results()
-    out.print(to_terminal(rows, trials, chosen.steps))
-    _wrote(write(rows, root.report / "tuning" / dataset))
-    if any(row["failed"] for row in rows):
+    found = trials_of(root.collect())
+    out.print(to_terminal(studies_of(found[found["study"].isin(tuner.names())])))
+    _wrote(write(root.collect(), root.report / "tuning"))
+    if tuner.failed():
         raise typer.Exit(1)
 
 

@@ -86,7 +86,10 @@ def _run(
     if isinstance(method, Propagator):
         fitted = Fitted(best_state={}, best_step=0)
     else:
-        fitted = fit(method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping)
+        floor = dict(cell.trial.prune_below) if cell.trial else None
+        fitted = fit(
+            method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping, floor
+        )
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
     began = time.perf_counter()
     cases = _test(method, dataset, cell, fitted, device, validation)
@@ -101,8 +104,10 @@ def _run(
         "peak_memory_mb": round(environment.peak_memory_mb(device_name), 1),
         "reported": cases["network"].iloc[0],
         "best_step": fitted.best_step,
+        "steps_done": fitted.steps,
+        "looks": fitted.looks,
         "validation": fitted.best_score if fitted.best_state else None,
-        "validation_last": fitted.history[-1].get("validation") if fitted.history else None,
+        "validation_last": fitted.looks[-1][1] if fitted.looks else None,
         "train_cases": len(dataset.split.train) + len(dataset.split.unlabelled),
         "val_cases": len(dataset.split.val),
         "spacing_unit": "mm" if dataset.spacing_known else "voxel",
@@ -159,7 +164,7 @@ def _test(
     A trial of a tuner never gets to the test sets: its last weights are scored on the validation cases.
     """
     rows: list[dict[str, Any]] = []
-    if cell.kind == "trial":
+    if cell.trial:
         columns = {"test_set": "validation", "selection": "last"}
         rows = evaluate(method, validation, dataset.classes, cell.protocol, device, columns)
         return pd.DataFrame(rows)[CASE_COLUMNS]

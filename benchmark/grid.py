@@ -28,12 +28,37 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
+class Trial(BaseModel):
+    """What a tuner's trial is besides its cell: its study, the variant that is tuned, its number (0 has the published values), how and
+    in which ranges was searched.
+
+    prune_below: (step, DSC) pairs: training ends at a step where the best validation score so far is below.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    study: str
+    of: str
+    number: int
+    sampler: str
+    searched: dict[str, dict[str, Any]]
+    prune_below: tuple[tuple[int, float], ...] = ()
+
+
+class Spent(BaseModel):
+    """What finding a tuned cell's hparams took: trials, training steps, seconds of training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    trials: int
+    steps: int
+    seconds: float
+
+
 class Cell(BaseModel):
     """One (dataset, method + hparams, budget, draw, seed, protocol): what is run, stored, resumed and reported.
 
     hparams holds every value, defaults included; ``variant`` is the text by which reports call it.
-    labelled: the case ids that the draw labels. kind: "trial" of a tuner (scored on validation cases alone), "tuned" by one, or a plain
-    "run". data: where the data lies, which is no part of the identity.
+    labelled: the case ids that the draw labels. trial: set for a tuner's trial, which is scored on the validation cases alone. tuning: set
+    where a tuner found the hparams. data: where the data lies, which is no part of the identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,15 +72,23 @@ class Cell(BaseModel):
     seed: int
     labelled: tuple[str, ...]
     protocol: Protocol
-    kind: Literal["run", "tuned", "trial"] = "run"
+    trial: Trial | None = None
+    tuning: Spent | None = None
     data: Path | None = Field(default=None, exclude=True)
     command: str = Field(default="", exclude=True)
 
     @property
     def id(self) -> str:
         """Short hash of everything that can change the result."""
-        plain = {"kind"} if self.kind == "run" else set()
-        return digest(self.model_dump(mode="json", exclude={"variant", "labels", *plain}))
+        same = self.model_dump(mode="json", exclude={"variant", "labels", "trial", "tuning"})
+        if self.kind != "run":
+            same |= {"kind": self.kind, "trial": self.trial and self.trial.model_dump(mode="json")}
+        return digest(same)
+
+    @property
+    def kind(self) -> Literal["run", "tuned", "trial"]:
+        """A tuner's trial, a run with what a tuner found, or a plain run."""
+        return "trial" if self.trial else "tuned" if self.tuning else "run"
 
     def __str__(self) -> str:
         return f"{self.variant} {self.labels} labelled, draw {self.draw}, seed {self.seed}"
@@ -170,7 +203,6 @@ def expand(
     runs: list[tuple[int, int]],
     protocol: Protocol,
     command: str,
-    kind: Literal["run", "tuned", "trial"] = "run",
 ) -> list[Cell]:
     """All cells: each selection at each budget for each run (draw, seed), runs outermost, so that whole comparisons complete early."""
     from datasets.draws import labelled_cases
@@ -188,7 +220,6 @@ def expand(
             seed=seed,
             labelled=labelled_cases(dataset.name, train, budget, draw, groups),
             protocol=protocol,
-            kind=kind,
             data=dataset.path,
             command=command,
         )

@@ -142,7 +142,7 @@ class Store:
             record = folder.record()
             if record is None or (record["outcome"] == "done" and not folder.done()):
                 continue
-            cells.append({key: value for key, value in record.items() if key not in ("environment", "hparams", "labelled")})
+            cells.append({key: value for key, value in record.items() if key not in ("environment", "labelled")})
             if record["outcome"] == "done":
                 table = pd.read_csv(StringIO((folder.path / "cases.csv").read_text()), dtype={"case": str, "volume": str})
                 cases.append(table.assign(cell=record["cell"]))
@@ -158,6 +158,10 @@ class Records:
 
     cells: pd.DataFrame
     cases: pd.DataFrame
+
+    def trials(self) -> pd.DataFrame:
+        """The cells that are finished trials of a tuner."""
+        return self.cells[(self.cells["kind"] == "trial") & (self.cells["outcome"] == "done")]
 
     def without_trials(self) -> Records:
         """Records of runs alone: trials of a tuner were scored on validation cases and stand in no leaderboard."""
@@ -179,6 +183,8 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "protocol": cell.protocol.name,
         "steps": cell.protocol.steps,
         "command": cell.command,
+        "trial": cell.trial and cell.trial.model_dump(mode="json"),
+        "tuning": cell.tuning and cell.tuning.model_dump(mode="json"),
         "hparams": cell.hparams,
         "labelled": list(cell.labelled),
         "data_hash": cell.data_hash,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +54,12 @@ class Fitted:
     best_score: float = -math.inf
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    looks: list[tuple[int, float]] = field(default_factory=list)
+    """(step, validation score) of every look at the validation cases."""
+
+    steps: int = 0
+    """Steps trained: the protocol's, or fewer where a tuner's trial was pruned."""
+
     passes: float = 0.0
     """Images that went through networks in the last step, per image of the batch."""
 
@@ -67,11 +73,13 @@ def fit(
     validate: Callable[[Method], float] | None,
     tell: Callable[[Progress], None],
     stopping: Callable[[], bool],
+    prune_below: Mapping[int, float] | None = None,
 ) -> Fitted:
     """Train ``method`` in place for the protocol's steps, from the folder's checkpoint where there is one.
 
     validate: mean validation score of the reported network; the best of ``protocol.validations`` looks gives the ``val`` weights.
         None where the dataset has no validation cases: there are no ``val`` weights then.
+    prune_below: at these steps, training ends if the best validation score so far is below the value.
     tell: called after every logged step. stopping: asked after every step; True checkpoints and raises.
 
     Raises:
@@ -85,6 +93,8 @@ def fit(
     progress = Progress(start, protocol.steps, validation=fitted.best_score if start else math.nan)
     began, saved = time.perf_counter() - fitted.seconds, time.perf_counter()
     for index in range(start, protocol.steps):
+        if prune_below and fitted.best_score < prune_below.get(index, -math.inf):
+            break
         step = Step(index, protocol.steps)
         with _counting_passes(method) as passed:
             terms = _update(method, optimiser, bank, protocol, seed, step)
@@ -98,13 +108,14 @@ def fit(
                 raise Diverged(f"the loss became {progress.loss} at step {done} of {protocol.steps}: {row}")
         if validate and done in looks:
             row["validation"] = progress.validation = validate(method)
+            fitted.looks.append((done, row["validation"]))
             if row["validation"] > fitted.best_score:
                 fitted.best_score, fitted.best_step = row["validation"], done
                 fitted.best_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
         if row:
             fitted.history.append({"step": done, "loss": progress.loss, **row})
         fitted.seconds = time.perf_counter() - began
-        progress.step = done
+        progress.step = fitted.steps = done
         tell(progress)
         stop = done < protocol.steps and stopping()
         if done in looks or done == protocol.steps or stop or time.perf_counter() - saved > CHECKPOINT_SECONDS:

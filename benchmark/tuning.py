@@ -4,6 +4,9 @@ A trial's cell learns from the training cases and is scored on the validation ca
 values. Trials come in rounds of ROUND: all of a round are drawn from what the rounds before it found, so that neither the number of
 workers nor an interruption changes what is tried. Several processes may work on one study; a trial whose worker died goes on from its
 checkpoint in the next round of any of them.
+
+The budget is counted in steps: trials times the protocol's steps. With pruning, a trial ends where its best validation score so far is
+below the median of what earlier rounds' trials had at that step; the steps it saves are spent on further trials.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from filelock import FileLock
 
 from benchmark import registry
 from benchmark.errors import BadInput
-from benchmark.grid import Cell, Selection, digest, expand, resolve
+from benchmark.grid import Cell, Selection, Spent, Trial, digest, expand, resolve
 from benchmark.protocol import Protocol
 from benchmark.store import Store
 
@@ -33,6 +37,18 @@ ATTEMPTS = 3
 
 BUSY_SECONDS = 5.0
 Sampler = Literal["tpe", "random"]
+Pruner = Literal["none", "median"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial that was asked for: its cell, its steps (the protocol's until it is known to have had fewer) and its validation scores."""
+
+    cell: Cell
+    number: int
+    finished: bool
+    steps: int
+    looks: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,7 @@ class Tuner:
         protocol: Protocol,
         trials: int,
         sampler: Sampler,
+        pruner: Pruner,
         storage: str | None,
         store: Store,
         command: str,
@@ -95,7 +112,8 @@ class Tuner:
                 f"tune: {dataset.name} has no validation cases; expected some, for they are what trials are scored on"
             )
         optuna.logging.set_verbosity(logging.WARNING)
-        self.dataset, self.protocol, self.trials, self.sampler = dataset, protocol, trials, sampler
+        self.dataset, self.protocol, self.sampler, self.pruner = dataset, protocol, sampler, pruner
+        self.steps = trials * protocol.steps
         self.store, self.command = store, command
         self.folder = store.root / "tuning"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +125,13 @@ class Tuner:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        about = [self.dataset.content_hash(), space.base.hparams, self.protocol.model_dump(mode="json"), self.sampler]
+        about = [
+            self.dataset.content_hash(),
+            space.base.hparams,
+            self.protocol.model_dump(mode="json"),
+            self.sampler,
+            self.pruner,
+        ]
         name = f"{self.dataset.name} {space.base.variant} {space.labels} labelled {self.protocol.name} {digest(about)}"
         try:
             where: Any = storage or JournalStorage(JournalFileBackend(str(self.folder / "journal.log")))
@@ -125,18 +149,41 @@ class Tuner:
             return {cell.id: cell for space, study in self.studies for cell in self._round(space, study)}
 
     def _round(self, space: Space, study: optuna.Study) -> Iterator[Cell]:
-        from optuna.trial import TrialState
-
-        trials = study.get_trials(deepcopy=False)
-        running = [t for t in trials if t.state == TrialState.RUNNING]
-        asked = sum(t.state != TrialState.WAITING for t in trials)
+        known = self._known(space, study)
+        running = [trial for trial in known if not trial.finished]
         if not running:
-            for number in range(asked, min(asked - asked % ROUND + ROUND, self.trials)):
+            asked = len(known)
+            room = (self.steps - sum(trial.steps for trial in known)) // self.protocol.steps
+            for number in range(asked, asked + min(ROUND - asked % ROUND, room)):
                 study.sampler = self._sampler(number)
                 study.ask({name: _distribution(search) for name, search in space.ranges.items()})
-            running = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+            running = [trial for trial in self._known(space, study) if not trial.finished]
         for trial in running:
-            yield self._cell(space, trial)
+            yield trial.cell
+
+    def _known(self, space: Space, study: optuna.Study) -> list[Known]:
+        """Every trial that was asked for, with its cell, in order: what earlier rounds scored decides where those of a round are pruned."""
+        from optuna.trial import TrialState
+
+        known: list[Known] = []
+        prune_below: tuple[tuple[int, float], ...] = ()
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state == TrialState.WAITING:
+                continue
+            if trial.number % ROUND == 0 and self.pruner == "median":
+                prune_below = _medians([t.looks for t in known], self.protocol.steps)
+            cell = self._cell(space, study, trial, prune_below)
+            record = self.store.folder(cell).record() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None
+            known.append(
+                Known(
+                    cell,
+                    trial.number,
+                    trial.state != TrialState.RUNNING,
+                    record["steps_done"] if record else self.protocol.steps,
+                    dict(record["looks"]) if record else {},
+                )
+            )
+        return known
 
     def _sampler(self, seed: int) -> Any:
         """A fresh sampler for each trial, seeded by its number: what is drawn depends on the results so far and on nothing else."""
@@ -146,10 +193,24 @@ class Tuner:
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
-    def _cell(self, space: Space, trial: optuna.trial.FrozenTrial) -> Cell:
+    def _cell(
+        self,
+        space: Space,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        prune_below: tuple[tuple[int, float], ...],
+    ) -> Cell:
         selections = [space.selection(trial.params)]
-        (cell,) = expand(self.dataset, selections, [space.labels], [(0, 0)], self.protocol, self.command, kind="trial")
-        return cell.model_copy(update={"variant": f"{space.base.variant} trial {trial.number}"})
+        (cell,) = expand(self.dataset, selections, [space.labels], [(0, 0)], self.protocol, self.command)
+        about = Trial(
+            study=study.study_name,
+            of=space.base.variant,
+            number=trial.number,
+            sampler=self.sampler,
+            searched=space.ranges,
+            prune_below=prune_below,
+        )
+        return cell.model_copy(update={"variant": f"{space.base.variant} trial {trial.number}", "trial": about})
 
     def tell(self, ran: dict[str, Cell]) -> None:
         """Pass on the results of cells that ``cells`` named and that have run, or lost their worker."""
@@ -157,18 +218,19 @@ class Tuner:
 
         with FileLock(self.folder / "lock"):
             for space, study in self.studies:
-                for trial in study.get_trials(deepcopy=False):
-                    cell = self._cell(space, trial) if trial.state == TrialState.RUNNING else None
-                    if cell is None or cell.id not in ran:
+                for trial in self._known(space, study):
+                    if trial.finished or trial.cell.id not in ran:
                         continue
-                    folder = self.store.folder(cell)
+                    folder = self.store.folder(trial.cell)
                     record = folder.record()
-                    if record is not None and record["outcome"] == "done" and folder.done():
+                    if record is not None and record["outcome"] == "done" and record["steps_done"] < self.protocol.steps:
+                        study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+                    elif record is not None and record["outcome"] == "done" and folder.done():
                         study.tell(trial.number, record["validation_last"], skip_if_finished=True)
                     elif record is not None and record["outcome"] == "failed":
                         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                     else:
-                        self._lose(study, trial.number, cell)
+                        self._lose(study, trial.number, trial.cell)
 
     def _lose(self, study: optuna.Study, number: int, cell: Cell) -> None:
         """A trial without a result: another process has it, or its worker died and it comes again."""
@@ -182,28 +244,27 @@ class Tuner:
         if self.lost[cell.id] >= ATTEMPTS:
             study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def results(self) -> list[dict[str, Any]]:
-        """A row per study: method, labels, finished and failed trials, score of the published values and of the best, its hparams."""
+    def failed(self) -> int:
+        """How many trials of all studies failed."""
         from optuna.trial import TrialState
 
-        rows = []
-        for space, study in self.studies:
-            trials = study.get_trials(deepcopy=False)
-            done = [t for t in trials if t.state == TrialState.COMPLETE]
-            best = max(done, key=lambda t: (t.value, -t.number)) if done else None
-            published = next((t.value for t in done if t.number == 0), None)
-            rows.append(
-                {
-                    "method": space.base.variant,
-                    "labels": space.labels,
-                    "trials": len(done),
-                    "failed": sum(t.state == TrialState.FAIL for t in trials),
-                    "published": published,
-                    "best": best.value if best else None,
-                    "hparams": dict(best.params) if best else {},
-                }
-            )
-        return rows
+        return sum(len(study.get_trials(deepcopy=False, states=(TrialState.FAIL,))) for _, study in self.studies)
+
+    def names(self) -> list[str]:
+        """The names of the studies."""
+        return [study.study_name for _, study in self.studies]
+
+
+def _medians(earlier: list[dict[int, float]], steps: int) -> tuple[tuple[int, float], ...]:
+    """By step of a look, but the last: the median of the scores that earlier trials had there; nothing before there are ROUND trials.
+
+    A trial is held against the best it had so far, as in Optuna's MedianPruner.
+    """
+    scored = [looks for looks in earlier if looks]
+    if len(scored) < ROUND:
+        return ()
+    looked = sorted({step for looks in scored for step in looks if step < steps})
+    return tuple((step, float(np.median([looks[step] for looks in scored if step in looks]))) for step in looked)
 
 
 def _distribution(search: dict[str, Any]) -> Any:
@@ -240,8 +301,10 @@ def _tuned(cell: Cell, trials: list[dict[str, Any]], store: Store) -> Cell:
             f"--hparams tuned: {store.root} holds no trial of {cell.variant} with {cell.labels} labelled cases of {cell.dataset} at"
             f" protocol {cell.protocol.name}; expected some; run `tune` first"
         )
-    best = max(mine, key=lambda record: (record["validation_last"], record["cell"]))
-    return cell.model_copy(update={"kind": "tuned", "hparams": best["hparams"], "variant": f"{cell.variant} (tuned)"})
+    whole = [record for record in mine if record["steps_done"] == record["steps"]]  # not pruned; trial 0 never is
+    best = max(whole, key=lambda record: (record["validation_last"], record["cell"]))
+    spent = Spent(trials=len(mine), steps=sum(r["steps_done"] for r in mine), seconds=round(sum(r["seconds"] for r in mine), 2))
+    return cell.model_copy(update={"hparams": best["hparams"], "tuning": spent, "variant": f"{cell.variant} (tuned)"})
 
 
 def _tunes(record: dict[str, Any], cell: Cell) -> bool:

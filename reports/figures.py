@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.leaderboard import SECTION
+from reports.leaderboard import SECTION, TRACK
 
 STYLE: Any = {"svg.hashsalt": "leaderboard", "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}
 MARKERS = "osD^vPX<>p"
@@ -50,9 +50,9 @@ def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
         figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
         for axes in grid.flat[len(facets) :]:
             axes.remove()
-        for axes, ((dataset, protocol, test_set), part) in zip(grid.flat, facets, strict=False):
+        for axes, ((dataset, protocol, kind, test_set), part) in zip(grid.flat, facets, strict=False):
             _draw_facet(axes, part, variants)
-            axes.set_title(f"{dataset}: {test_set}, protocol {protocol}", loc="left", fontsize="medium")
+            axes.set_title(f"{dataset}: {test_set}, protocol {protocol}{TRACK[str(kind)]}", loc="left", fontsize="medium")
         for axes in grid[:, 0]:
             axes.set_ylabel("DSC (%) with 95 % interval")
         handles = [Line2D([], [], label=_name(table, variant), **look(i)) for i, variant in enumerate(variants)]

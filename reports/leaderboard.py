@@ -21,16 +21,17 @@ from reports.statistics import case_scores, mean_and_interval
 if TYPE_CHECKING:
     from benchmark.store import Records
 
-COMPARABLE = ["dataset", "protocol"]
+COMPARABLE = ["dataset", "protocol", "kind"]
 SECTION = [*COMPARABLE, "test_set"]
 METHOD = [*COMPARABLE, "labels", "variant"]
+TUNING = ["tuning_trials", "tuning_steps", "tuning_seconds"]
 ROW = [*SECTION, "labels", "variant", "network"]
 METRICS = ["dsc", "hd95", "assd", "nsd"]
 COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_failed", *COST, "error"],
+    *["runs_done", "runs_failed", *COST, *TUNING, "error"],
 ]
 
 
@@ -40,9 +41,10 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     dsc, hd95, assd and nsd are means over classes, then the volumes of a case, then cases and runs. dsc and nsd are fractions,
     hd95 and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval. Of all ``structures`` (a class in a
     volume in a run) ``missed`` were in only one of prediction and truth, and ``undefined`` in neither: they have no distance.
-    seconds, parameters, passes (images through networks per image of a batch, at the end of training) and peak_memory_mb are means per
-    run. ``val_labels`` counts the validation cases whose labels the
-    selection used. A method whose every run failed has a row without scores.
+    seconds, parameters, passes (images through networks per image of a batch, at the end of training) and peak_memory_mb are
+    means per run. ``val_labels`` counts the validation cases whose labels the selection used. ``kind`` is "tuned" where `tune`
+    found the hyper-parameters, with what that took in trials, steps and seconds, else "run". A method whose every run failed
+    has a row without scores.
 
     Args:
         records: the tables of a store, finished or not.
@@ -67,7 +69,8 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     )
     table["selection"] = selection
     table["val_labels"] = table["val_cases"].fillna(0).astype(int) if selection == "val" else 0
-    table = table.sort_values([*SECTION, "labels", "dsc", "variant", "network"], ascending=[True] * 4 + [False] + [True] * 2)
+    order = [*SECTION, "labels", "dsc", "variant", "network"]
+    table = table.sort_values(order, ascending=[column != "dsc" for column in order])
     return table[TABLE].reset_index(drop=True)
 
 
@@ -109,14 +112,18 @@ def _place(cells: pd.DataFrame, columns: list[str]) -> str:
 
 def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     """Per METHOD: how many runs are done and failed, why, and what they cost."""
-    cells = cells.reindex(columns=[*METHOD, "outcome", "error", *COST, "train_cases", "val_cases", "spacing_unit"])
+    cells = cells.reindex(columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit"])
     cells = cells.assign(runs_done=cells["outcome"] == "done", runs_failed=cells["outcome"] != "done")
+    for name in TUNING:
+        cells[name] = [
+            spent[name.removeprefix("tuning_")] if isinstance(spent, dict) else math.nan for spent in cells["tuning"]
+        ]
     by_method = cells.groupby(METHOD)
     return pd.concat(
         [
             by_method[["runs_done", "runs_failed"]].sum(),
             by_method[COST].mean(),
-            by_method[["train_cases", "val_cases", "spacing_unit"]].first(),
+            by_method[["train_cases", "val_cases", "spacing_unit", *TUNING]].first(),
             by_method["error"].agg(lambda errors: "; ".join(sorted(set(errors.dropna())))),
         ],
         axis=1,
@@ -169,6 +176,12 @@ def _missed(row: Any) -> str:
     return "-" if math.isnan(row.missed) else f"{row.missed:.0f}/{row.structures:.0f}"
 
 
+def _tuning(row: Any) -> str:
+    if math.isnan(row.tuning_trials):
+        return "-"
+    return f"{row.tuning_trials:.0f} trials, {row.tuning_steps:.0f} steps, {_duration(row.tuning_seconds)}"
+
+
 def _duration(seconds: float) -> str:
     if seconds >= 7200:
         return _number(seconds / 3600, 1, " h")
@@ -191,22 +204,25 @@ COLUMNS = [
     Column("Parameters", lambda row: _number(row.parameters / 1e6, 2, " M"), in_terminal=False),
     Column("Passes", lambda row: _number(row.passes, 1), in_terminal=False),
     Column("Memory", lambda row: _number(row.peak_memory_mb, 0, " MB"), in_terminal=False),
+    Column("Tuning", _tuning, in_terminal=False),
 ]
+TRACK = {"run": "", "tuned": ", tuned hyper-parameters"}
 NOTES = (
     "DSC: mean over classes, volumes of a case, cases and runs; CI: bootstrap interval over runs and cases, or over cases alone"
     " where there is one run. Missed: structures in only one of prediction and truth, of all structures; they score DSC 0 and"
     " the volume's diagonal as distance. Undefined: structures in neither, left out of distances. Runs: done, of all."
     " Time, parameters and memory are those of one run; passes: images through networks per image of a batch, in a training step."
+    " Tuning: what finding the hyper-parameters of the row took."
 )
 
 
 def _sections(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
     """A title and the rows of each dataset, protocol and test set."""
-    for (dataset, protocol, test_set), part in table.groupby(SECTION, sort=False):
+    for (dataset, protocol, kind, test_set), part in table.groupby(SECTION, sort=False):
         counts = sorted({int(count) for count in part["cases"].dropna()})
         size = f"{' or '.join(map(str, counts))} cases" if counts else "no scores"
         yield (
-            f"{dataset}: {test_set} ({size}), protocol {protocol}, {part['selection'].iloc[0]} weights",
+            f"{dataset}: {test_set} ({size}), protocol {protocol}, {part['selection'].iloc[0]} weights{TRACK[str(kind)]}",
             list(part.itertuples()),
         )
 

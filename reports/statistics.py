@@ -55,6 +55,19 @@ def mean_and_interval(scores: np.ndarray, level: float = 0.95) -> tuple[float, f
     return mean, float(low), float(high)
 
 
+def expected_best(scores: np.ndarray) -> np.ndarray:
+    """The best score to be expected of n independent trials, for n = 1..N, from the scores of N of them.
+
+    E[max of n] = sum_i s_(i) ((i/N)^n - ((i-1)/N)^n) over the sorted scores (Dodge et al., Show Your Work, EMNLP 2019, eq. 4).
+
+    Args:
+        scores: (N,) scores of trials drawn independently, as random search draws them.
+    """
+    ranks = np.arange(len(scores) + 1) / len(scores)
+    chances = np.diff(ranks[None] ** np.arange(1, len(scores) + 1)[:, None], axis=1)
+    return chances @ np.sort(scores)
+
+
 @functools.lru_cache(maxsize=32)
 def _times_drawn(n: int, seed: int) -> np.ndarray:
     """(RESAMPLES, n): how often each of n things is drawn in n draws with replacement."""

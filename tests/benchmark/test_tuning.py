@@ -14,16 +14,18 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.errors import BadInput
 from benchmark.experiment import run_cell
-from benchmark.grid import Cell, expand, parse_methods
+from benchmark.grid import Cell, Trial, expand, parse_methods
 from benchmark.protocol import get_protocol
-from benchmark.store import CellFolder, Store, describe_cell
+from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset
+from reports.tuning import studies_of, trials_of, write
 from tests.datasets.layouts import acdc_slices
 
 ROOT = Path(__file__).parents[2]
@@ -46,11 +48,22 @@ def spaces(methods: str = "mean_teacher,cps") -> list[Space]:
 
 
 def make(
-    dataset: Dataset, store: Path, trials: int = 10, sampler: str = "tpe", methods: str = "mean_teacher,cps", steps: int = 20
+    dataset: Dataset,
+    store: Path,
+    trials: int = 10,
+    sampler: str = "tpe",
+    methods: str = "mean_teacher,cps",
+    steps: int = 20,
+    pruner: str = "none",
 ) -> Tuner:
     protocol = get_protocol("smoke").model_copy(update={"steps": steps})
     command = "python -m benchmark tune"
-    return Tuner(dataset, spaces(methods), protocol, trials, sampler, None, Store(store), command)  # type: ignore[arg-type]
+    return Tuner(dataset, spaces(methods), protocol, trials, sampler, pruner, None, Store(store), command)  # type: ignore[arg-type]
+
+
+def results(tuner: Tuner) -> list[dict]:
+    rows = studies_of(trials_of(tuner.store.collect())).set_index("study", drop=False)
+    return rows.loc[tuner.names()].to_dict("records")
 
 
 def score(cell: Cell) -> float:
@@ -61,18 +74,30 @@ def score(cell: Cell) -> float:
 def pretend(
     store: Path, ran: list[Cell] | None = None, lose: Callable[[Cell], bool] = lambda cell: False
 ) -> Callable[[list[Cell]], int]:
-    """Writes records instead of training; cells that are lost leave none."""
+    """Writes records instead of training; cells that are lost leave none. Scores grow with the steps, the same for all."""
 
     def run(cells: list[Cell]) -> int:
         for cell in cells:
             if ran is not None:
                 ran.append(cell)
             if not lose(cell):
-                record = describe_cell(cell) | {"outcome": "done", "validation_last": score(cell)}
-                Store(store).folder(cell).finish({"record.json": json.dumps(record)})
+                assert cell.trial is not None
+                total, looks = cell.protocol.steps, []
+                for step in (total // 2, total):
+                    looks.append((step, score(cell) * step / total))
+                    if looks[-1][1] < dict(cell.trial.prune_below).get(step, 0):
+                        break
+                record = describe_cell(cell) | {"outcome": "done", "validation_last": looks[-1][1], "looks": looks}
+                record |= {"steps_done": looks[-1][0], "seconds": 1.0}
+                cases = ",".join(CASE_COLUMNS) + "\n"
+                Store(store).folder(cell).finish({"record.json": json.dumps(record), "cases.csv": cases})
         return 0
 
     return run
+
+
+def without_study(rows: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "study"} for row in rows]
 
 
 def tried(tuner: Tuner) -> list[list[dict[str, float]]]:
@@ -84,7 +109,7 @@ def test_every_method_gets_its_trials_the_published_values_first_and_none_twice(
     tuner = make(dataset, tmp_path)
     tune(tuner, pretend(tmp_path, ran))
     assert len(ran) == 20 and len({cell.id for cell in ran}) == 20 and all(cell.kind == "trial" for cell in ran)
-    for (space, study), row in zip(tuner.studies, tuner.results(), strict=True):
+    for (space, study), row in zip(tuner.studies, results(tuner), strict=True):
         assert row["trials"] == 10 and row["failed"] == 0
         assert study.get_trials()[0].params == {name: space.base.hparams[name] for name in space.ranges}
         assert row["published"] == pytest.approx(0.9 - np.log(3) / 10) and row["best"] >= row["published"]
@@ -103,7 +128,7 @@ def test_an_interruption_changes_nothing_of_what_is_tried(dataset: Dataset, tmp_
             pretend(tmp_path / "part")(list(some.values()))
     again = make(dataset, tmp_path / "part", sampler=sampler)
     tune(again, pretend(tmp_path / "part"))
-    assert tried(again) == tried(whole) and again.results() == whole.results()
+    assert tried(again) == tried(whole) and without_study(results(again)) == without_study(results(whole))
 
 
 def test_samplers_differ_and_methods_share_the_seeds_of_random_search(dataset: Dataset, tmp_path: Path) -> None:
@@ -127,8 +152,8 @@ def test_a_lost_worker_s_trial_comes_again_and_fails_after_some_attempts(dataset
 
     tuner = make(dataset, tmp_path, trials=5, methods="supervised")
     tune(tuner, pretend(tmp_path, lose=lose))
-    (row,) = tuner.results()
-    assert (row["trials"], row["failed"]) == (4, 1)
+    (row,) = results(tuner)
+    assert (row["trials"], tuner.failed()) == (4, 1)
     assert sorted(lost.values()) == [1, 1, 1, 2, ATTEMPTS] and ROUND == 4
 
 
@@ -137,7 +162,7 @@ def test_tuned_cells_take_the_best_of_their_own_trials(dataset: Dataset, tmp_pat
     tune(tuner, pretend(tmp_path))
     bases = [space.base for space, _ in tuner.studies]
     cells = expand(dataset, bases, [1], [(0, 0)], get_protocol("smoke"), "")
-    for before, after, row in zip(cells, tuned(cells, Store(tmp_path)), tuner.results(), strict=True):
+    for before, after, row in zip(cells, tuned(cells, Store(tmp_path)), results(tuner), strict=True):
         assert after.kind == "tuned" and after.variant == f"{before.variant} (tuned)" and after.id != before.id
         assert {name: after.hparams[name] for name in row["hparams"]} == pytest.approx(row["hparams"], rel=1e-3)
     (plain,) = [cell.model_copy(update={"hparams": cell.hparams | {"rsl": False}}) for cell in cells[1:]]
@@ -163,11 +188,55 @@ def test_tuning_cannot_see_the_test_set(folder: Path, tmp_path: Path) -> None:
         tuner = make(open_dataset("acdc", data), store.root, trials=3, methods="supervised", steps=150)
         tune(tuner, lambda cells, store=store: sum(run_cell(cell, store, "cpu") != "done" for cell in cells))
         assert all(not list(CellFolder(f.path).path.glob("*test*")) for f in store.folders())
-        found.append((tried(tuner), tuner.results()))
+        (row,) = results(tuner)
+        found.append((tried(tuner), row["published"], row["best"], row["hparams"]))
         for cell_folder in store.folders():
             table = (cell_folder.path / "cases.csv").read_text()
             assert "validation" in table and "patient011" not in table and "patient028" in table
-    assert found[0] == found[1] and found[0][1][0]["best"] > 0
+    assert found[0] == found[1] and found[0][2] > 0
+
+
+def test_pruned_trials_give_their_steps_to_further_trials_and_the_budget_stays_equal(dataset: Dataset, tmp_path: Path) -> None:
+    ran: list[Cell] = []
+    tuner = make(dataset, tmp_path, trials=12, pruner="median")
+    tune(tuner, pretend(tmp_path, ran))
+    trials = trials_of(Store(tmp_path).collect())
+    assert all(cell.trial and bool(cell.trial.prune_below) == (cell.trial.number >= ROUND) for cell in ran)
+    for row, (_, study) in zip(results(tuner), tuner.studies, strict=True):
+        assert row["pruned"] > 0 and row["trials"] > 12 and 12 * 20 - 20 < row["steps"] <= 12 * 20
+        assert [t.state.name == "PRUNED" for t in study.get_trials()] == list(
+            trials.loc[trials["study"] == row["study"], "outcome"] == "pruned"
+        )
+    for study, part in trials.groupby("study"):
+        early = part[part["number"] < ROUND]["score"] / 2  # of the first round, at half of training
+        second = part[(part["number"] >= ROUND) & (part["number"] < 2 * ROUND)]
+        halves = second["score"] * np.where(second["outcome"] == "pruned", 1, 0.5)
+        assert ((halves < early.median()) == (second["outcome"] == "pruned")).all(), study
+    bases = [space.base for space, _ in tuner.studies]
+    for cell in tuned(expand(dataset, bases, [1], [(0, 0)], get_protocol("smoke"), ""), Store(tmp_path)):
+        assert cell.tuning is not None and cell.tuning.trials > 12 and cell.tuning.steps <= 240
+
+
+def test_a_pruned_cell_ends_where_its_score_is_below(dataset: Dataset, tmp_path: Path) -> None:
+    ended = []
+    for below in (((10, 2.0),), ((10, -1.0), (20, 2.0))):
+        (cell,) = expand(dataset, parse_methods("supervised"), [1], [(0, 0)], get_protocol("smoke"), "")
+        trial = Trial(study="s", of="supervised", number=5, sampler="tpe", searched={}, prune_below=below)
+        cell = cell.model_copy(update={"trial": trial})
+        assert run_cell(cell, Store(tmp_path), "cpu") == "done"
+        record = Store(tmp_path).folder(cell).record() or {}
+        ended.append((record["steps_done"], [step for step, _ in record["looks"]]))
+    assert ended == [(10, [10]), (20, [10, 20])]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_report_of_trials_is_written_from_records_alone(dataset: Dataset, tmp_path: Path, sampler: str) -> None:
+    tune(make(dataset, tmp_path / "store", sampler=sampler, pruner="median"), pretend(tmp_path / "store"))
+    shutil.rmtree(tmp_path / "store" / "tuning")
+    files = write(Store(tmp_path / "store").collect(), tmp_path / "out")
+    assert len(files) == 2 + 2 + 2 * 2 and all(file.stat().st_size > 100 for file in files)
+    trials = pd.read_csv(tmp_path / "out" / "trials.csv")
+    assert set(trials["outcome"]) == {"done", "pruned"} and trials["hparams"].str.contains("learning_rate").all()
 
 
 def test_what_cannot_be_tuned_is_said() -> None:
