@@ -105,6 +105,12 @@ def run(
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
     tracking: TrackingOption = None,
+    system_metrics: Annotated[
+        bool, typer.Option("--system-metrics", help="Track the machine's load, too (CPU, memory, disk, GPU).")
+    ] = False,
+    register: Annotated[
+        str | None, typer.Option(help="Register the network that does best on the validation cases as this MLflow model.")
+    ] = None,
     dry_run: DryRunOption = False,
     plugin: PluginOption = None,
 ) -> None:
@@ -117,7 +123,10 @@ def run(
         from benchmark.tuning import tuned
 
         session.replace(tuned(session.cells, session.store))
+    session.system_metrics = system_metrics
     failed = _carry_out(session, dry_run)
+    if register:
+        session.register(register)
     from reports.leaderboard import to_terminal
 
     table, files = session.report()
@@ -308,6 +317,21 @@ def report(
     files = write_report(records, out_folder or opened.report)
     out.print(to_terminal(leaderboard(records)))
     _wrote(files)
+
+
+@app.command(epilog="Example: `python -m benchmark track --store runs --tracking http://localhost:5000`")
+def track(store: StoreOption = Path("runs"), tracking: TrackingOption = None) -> None:
+    """Bring an MLflow tracking server up to date with the records of a store; what is there already is left alone."""
+    from benchmark.display import StageDisplay
+    from benchmark.store import Store
+    from benchmark.tracking import Mirror
+
+    opened = Store(store)
+    opened.collect()
+    mirror = Mirror(opened, tracking)
+    with StageDisplay(err, "tracking", "cells") as stage:
+        mirror.add_all(stage.tell)
+    out.print(f"mlflow ui --backend-store-uri {mirror.uri}", highlight=False, soft_wrap=True)
 
 
 class SamplerChoice(StrEnum):

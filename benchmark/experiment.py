@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from benchmark import environment, registry
 from benchmark.evaluation import evaluate, validation_score
@@ -139,6 +140,26 @@ def _build(cell: Cell, dataset: Dataset, device: torch.device, cache: Path | Non
     method_class = registry.load("methods", cell.method)
     method: Method | Propagator = method_class(task, method_class.Hparams(**cell.hparams)).to(device)  # type: ignore[attr-defined]
     return method
+
+
+class ReportedNetwork(nn.Module):
+    """The reported network of a method alone: images (N, C, P, P), as ``datasets.slices`` makes them, to class probabilities."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Class probabilities (N, K, P, P) of images (N, C, P, P)."""
+        return next(iter(self.method.predictions(image).values()))
+
+
+def reported_network(cell: Cell, store: Store) -> tuple[ReportedNetwork, tuple[int, int, int]]:
+    """A finished cell's reported network with its last weights, in evaluation mode, and the shape (C, P, P) of its images."""
+    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
+    method = _build(cell, dataset, torch.device("cpu"), None)
+    method.load_state_dict(load((store.folder(cell).path / "model.safetensors").read_bytes()))
+    return ReportedNetwork(method).eval(), (dataset.channels, cell.protocol.image_size, cell.protocol.image_size)  # type: ignore[arg-type]
 
 
 def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:

@@ -23,7 +23,7 @@ from benchmark.grid import Cell
 from benchmark.launchers.local import run_cells
 from benchmark.preparation import prepare_shown
 from benchmark.store import Records, Store
-from benchmark.tracking import Mirror
+from benchmark.tracking import Follower, Mirror
 from datasets.prepared import Prepared
 from datasets.registration import Study, fill_cache
 
@@ -32,13 +32,25 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Runs a grid with ``jobs`` workers and mirrors its records to MLflow ("none": no tracking; None: sqlite beside the store)."""
+    """Runs a grid with ``jobs`` workers and mirrors its records to MLflow.
 
-    def __init__(self, cells: list[Cell], store: Path, device: str, jobs: int, tracking: str | None, console: Console) -> None:
+    tracking: an MLflow URI; "none": no tracking; None: sqlite beside the store. ``system_metrics``: log the machine's load, too.
+    """
+
+    def __init__(
+        self,
+        cells: list[Cell],
+        store: Path,
+        device: str,
+        jobs: int,
+        tracking: str | None,
+        console: Console,
+    ) -> None:
         self.store = Store(store)
         self.device = device
         self.jobs = jobs
-        self.tracking = tracking
+        self.mirror = Mirror(self.store, tracking)
+        self.system_metrics = False
         self.console = console
         self._timed: dict[str, float] = {}
         self.replace(cells)
@@ -52,29 +64,49 @@ class Session:
         """Run what is not done; returns how many cells did not end well. Every finished cell is mirrored to MLflow at once.
 
         Raises:
-            BadInput: a file of the dataset is not in order, or the tracking server does not answer. Nothing has run then.
+            BadInput: a file of the dataset is not in order, or the tracking URI cannot be used. Nothing has run then.
+                A server that does not answer costs a warning.
             KeyboardInterrupt: after every running cell has written its checkpoint.
         """
         outcomes = Counter({"done": len(self.cells) - len(self.todo)})
         if len(self.todo) < len(self.cells):
             self.console.print(f"{outcomes['done']} of {len(self.cells)} cells are done already", highlight=False)
-        mirror = Mirror(self.store, self.tracking)
         if self.todo:
             first = self.todo[0]
             dataset = prepare_shown(first.dataset, first.data, self.store, self.console, first.data_hash)
-            mirror.connect()
-            self._register(dataset)
-            with GridDisplay(self.console, len(self.todo), self.jobs) as display:
+            with self._following() as follower:
+                self._register(dataset)
+                with GridDisplay(self.console, len(self.todo), self.jobs) as display:
 
-                def finished(cell: Cell, outcome: str) -> None:
-                    outcomes[outcome] += 1
-                    folder = self.store.folder(cell)
-                    display.finished(cell, outcome, summary(folder.record(), outcome))
-                    with self._tolerant():
-                        mirror.add(folder)
+                    def finished(cell: Cell, outcome: str) -> None:
+                        outcomes[outcome] += 1
+                        folder = self.store.folder(cell)
+                        display.finished(cell, outcome, summary(folder.record(), outcome))
+                        follower.add(folder)
 
-                run_cells(self.todo, self.store.root, self.device, self.jobs, display.tell, finished)
+                    run_cells(self.todo, self.store.root, self.device, self.jobs, display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
+
+    @contextlib.contextmanager
+    def _following(self) -> Iterator[Follower]:
+        """Tracking while cells run."""
+        follower = Follower(self.mirror, self._warn)
+        with contextlib.ExitStack() as stack:
+            try:
+                self.mirror.connect()
+                if self.system_metrics:
+                    stack.enter_context(self.mirror.system_metrics(self.cells[0].command))
+            except BadInput as error:
+                if not self.mirror.remote:
+                    raise
+                follower.give_up(error)
+            try:
+                yield follower
+            finally:
+                follower.close()
+
+    def _warn(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
@@ -82,7 +114,7 @@ class Session:
         try:
             yield
         except BadInput as error:
-            self.console.print(f"warning: {error}; the records are kept", markup=False, soft_wrap=True)
+            self._warn(f"warning: {error}; the records are kept")
 
     def _register(self, dataset: Prepared) -> None:
         """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""
@@ -104,8 +136,25 @@ class Session:
         with self._tolerant():  # older cells of the store may not be comparable; this session's table is printed all the same
             files = write_report(self.store.collect(), self.store.report)
             if self.todo:
-                Mirror(self.store, self.tracking).add_files(self.cells[0].command, files)
+                self.mirror.add_files(self.cells[0].command, files)
         return leaderboard(self.records()), files
+
+    def register(self, name: str) -> None:
+        """Register the network of the cell that did best on the validation cases as the MLflow model ``name``."""
+        from benchmark.experiment import reported_network
+
+        records = [(cell, self.store.folder(cell).record() or {}) for cell in self.cells]
+        trained = [(cell, r["validation_last"]) for cell, r in records if r.get("validation_last") is not None]
+        if not trained or not self.mirror.used:
+            self._warn(
+                "warning: --register: no finished cell was scored on validation cases, or tracking is off; nothing registered"
+            )
+            return
+        cell, score = max(trained, key=lambda pair: pair[1])
+        with self._tolerant():
+            self.mirror.add(self.store.folder(cell))
+            done = self.mirror.register(cell.id, name, *reported_network(cell, self.store))
+            self.console.print(f"best on validation ({score:.3f} DSC): {cell}; {done}", highlight=False, soft_wrap=True)
 
     def records(self) -> Records:
         """Records of this session's cells alone."""

@@ -1,6 +1,7 @@
 """MLflow as a mirror of records: it can be deleted and rebuilt from them by one call, and mirroring twice adds nothing.
 
-One parent run a command, one child run a cell. Runs are found again by tags, never by state kept elsewhere.
+One parent run a command, one child run a cell. Runs are found again by tags, never by state kept elsewhere. Everything goes through a
+client of our own: MLflow's global state is the caller's.
 """
 
 from __future__ import annotations
@@ -8,20 +9,48 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from benchmark.errors import BadInput
 from benchmark.store import CellFolder, Store
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
 EXPERIMENT = "ssl-segmentation-benchmark"
-TAGS = ("cell", "dataset", "method", "variant", "labels", "draw", "seed", "protocol", "outcome", "data_hash", "code_hash")
+TAGS = (
+    "cell",
+    "kind",
+    "dataset",
+    "method",
+    "variant",
+    "labels",
+    "draw",
+    "seed",
+    "protocol",
+    "outcome",
+    "data_hash",
+    "code_hash",
+)
 NUMBERS = ("seconds", "parameters", "passes", "peak_memory_mb", "best_step", "validation")
-FINISHED, FAILED = "FINISHED", "FAILED"
+AT_ONCE = 900
+"""Metrics sent in one request; MLflow takes 1,000 of everything together."""
+
+QUIET = {
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""Environment of the client: no chatter, and a server that does not answer is given up after seconds, not minutes."""
 
 
 def default_uri(store: Path) -> str:
@@ -32,20 +61,30 @@ def default_uri(store: Path) -> str:
 class Mirror:
     """Copies cells' records into an MLflow tracking server; uri None means ``default_uri``, "none" means do nothing.
 
-    Raises:
-        BadInput: mlflow is not installed, or the server does not answer.
+    Every method raises BadInput where mlflow is not installed or the server does not answer.
     """
 
     def __init__(self, store: Store, uri: str | None) -> None:
         self.store = store
         self.uri = default_uri(store.root) if uri is None else uri
-        self.experiment: str | None = None
+        self._experiment: str | None = None
+        self._parents: dict[str, str] = {}
+
+    @property
+    def used(self) -> bool:
+        """Whether there is tracking at all."""
+        return self.uri != "none"
+
+    @property
+    def remote(self) -> bool:
+        """Whether a server answers, which may be down for a while, rather than files."""
+        return self.uri.startswith(("http:", "https:"))
 
     @contextlib.contextmanager
-    def _mlflow(self) -> Iterator[Any]:
-        """The mlflow module, connected; imported on first use because it takes seconds."""
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    def _client(self) -> Iterator[Any]:
+        """A client; mlflow is imported on first use because it takes seconds."""
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             import mlflow
@@ -57,114 +96,190 @@ class Mirror:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if self.experiment is None:
+                client = mlflow.MlflowClient(tracking_uri=self.uri)
+                if self._experiment is None:
                     self.store.root.mkdir(parents=True, exist_ok=True)
-                    mlflow.set_tracking_uri(self.uri)
-                    self.experiment = self._find_experiment(mlflow)
-                yield mlflow
+                    self._experiment = self._find_experiment(client)
+                yield client
         except (mlflow.exceptions.MlflowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise BadInput(
                 f"--tracking: {self.uri} cannot be used ({reason}); expected an MLflow tracking URI or none"
             ) from None
 
-    def _find_experiment(self, mlflow: Any) -> str:
-        found = mlflow.get_experiment_by_name(EXPERIMENT)
+    def _find_experiment(self, client: Any) -> str:
+        found = client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return found.experiment_id
         local = self.uri.startswith("sqlite:")
         artifacts = (self.store.root.resolve() / "mlflow" / "artifacts").as_uri() if local else None
-        return mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        return client.create_experiment(EXPERIMENT, artifact_location=artifacts)
 
     def connect(self) -> None:
         """Fail now rather than after hours, if the server cannot be used."""
-        if self.uri != "none":
-            with self._mlflow():
+        if self.used:
+            with self._client():
                 pass
 
     def add(self, folder: CellFolder) -> None:
-        """Mirror one finished or failed cell; a cell that is there already is left alone."""
+        """Mirror one finished or failed cell; a cell that is there already is left alone, one left half-way is done again."""
         record = folder.record()
-        if self.uri == "none" or record is None:
+        if not self.used or record is None:
             return
-        with self._mlflow() as mlflow:
-            if self._find(mlflow, {"cell": record["cell"], "outcome": record["outcome"]}):
-                return
-            with mlflow.start_run(run_id=self._parent(mlflow, record["command"]), log_system_metrics=False):
-                name = f"{record['variant']} {record['labels']} labels d{record['draw']} s{record['seed']}"
-                with mlflow.start_run(run_name=name, nested=True, experiment_id=self.experiment, log_system_metrics=False):
-                    self._log(mlflow, folder, record)
-                    mlflow.end_run(FINISHED if record["outcome"] == "done" else FAILED)
+        with self._client() as client:
+            for run in self._find(client, {"cell": record["cell"], "outcome": record["outcome"]}, limit=10):
+                if run.info.status != "RUNNING":
+                    return
+                client.delete_run(run.info.run_id)
+            ended = int((folder.path / "record.json").stat().st_mtime * 1000)
+            tags = {key: str(record[key]) for key in TAGS if record.get(key) is not None}
+            tags |= {
+                "revision": record["environment"]["revision"],
+                "mlflow.parentRunId": self._parent(client, record["command"]),
+            }
+            if record["outcome"] != "done":
+                tags["error"] = record["error"][:5000]
+            name = f"{record['variant']} {record['labels']} labels d{record['draw']} s{record['seed']}"
+            began = ended - int(1000 * record.get("seconds", 0))
+            run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)
+            self._log(client, run.info.run_id, folder, record, ended)
+            client.set_terminated(run.info.run_id, "FINISHED" if record["outcome"] == "done" else "FAILED", ended)
 
-    def add_all(self) -> None:
-        """Rebuild the mirror from every record of the store."""
-        for folder in self.store.folders():
+    def add_all(self, tell: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Rebuild the mirror from every record of the store. tell: called with how many of all cells are there."""
+        folders = self.store.folders()
+        for done, folder in enumerate(folders, 1):
             self.add(folder)
+            tell(done, len(folders))
 
     def add_files(self, command: str, files: list[Path]) -> None:
         """Attach a command's leaderboard and figures to its parent run."""
-        if self.uri == "none":
-            return
-        with self._mlflow() as mlflow:
-            client, parent = mlflow.MlflowClient(), self._parent(mlflow, command)
-            for file in files:
-                client.log_artifact(parent, str(file))
+        if self.used and files:
+            with self._client() as client:
+                parent = self._parent(client, command)
+                for file in files:
+                    client.log_artifact(parent, str(file))
 
-    def _find(self, mlflow: Any, tags: dict[str, str]) -> str | None:
+    def register(self, cell: str, name: str, model: nn.Module, image_shape: tuple[int, int, int]) -> str:
+        """Register a cell's network as the next version of the model ``name``, once; returns what was done, in words.
+
+        model: images (N, C, P, P) to class probabilities (N, K, P, P). image_shape: (C, P, P). The input example is noise: no patient's.
+        """
+        with self._client() as client:
+            import mlflow
+            import numpy as np
+            import torch
+            from mlflow.models import ModelSignature
+            from mlflow.types import Schema, TensorSpec
+
+            for version in client.search_model_versions(f"name = '{name}'"):
+                if version.tags.get("cell") == cell:
+                    return f"model {name} version {version.version} is this cell already"
+            (run,) = self._find(client, {"cell": cell, "outcome": "done"})
+            example = np.random.default_rng(0).normal(size=(2, *image_shape)).astype(np.float32)
+            with torch.inference_mode():
+                found = model(torch.from_numpy(example))
+            images, probabilities = (
+                Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]) for shape in (image_shape, tuple(found.shape[1:]))
+            )
+            before = mlflow.get_tracking_uri()
+            try:  # the fluent interface alone logs models
+                mlflow.set_tracking_uri(self.uri)
+                with mlflow.start_run(run_id=run.info.run_id):
+                    logged = mlflow.pytorch.log_model(
+                        model,
+                        name="model",
+                        signature=ModelSignature(images, probabilities),
+                        input_example=example,
+                        registered_model_name=name,
+                        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
+                    )
+            finally:
+                mlflow.set_tracking_uri(before)
+            version = logged.registered_model_version
+            client.set_model_version_tag(name, version, "cell", cell)
+            return f"registered as model {name} version {version}"
+
+    @contextlib.contextmanager
+    def system_metrics(self, command: str) -> Iterator[None]:
+        """Log this machine's load (CPU, memory, disk, network, GPU) to the command's run while the body runs."""
+        with self._client() as client:
+            parent = self._parent(client, command)
+            try:
+                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+                monitor = SystemMetricsMonitor(parent, resume_logging=True, tracking_uri=self.uri)
+            except ImportError:
+                raise BadInput("--system-metrics: psutil is not installed; install the extra `tracking`") from None
+            client.update_run(parent, status="RUNNING")  # the monitor watches no other
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+            with self._client() as client:
+                client.set_terminated(parent)
+
+    def _find(self, client: Any, tags: dict[str, str], limit: int = 1) -> list[Any]:
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        runs = mlflow.search_runs([self.experiment], filter_string=where, max_results=1, output_format="list")
-        return runs[0].info.run_id if runs else None
+        return list(client.search_runs([self._experiment], filter_string=where, max_results=limit))
 
-    def _parent(self, mlflow: Any, command: str) -> str:
+    def _parent(self, client: Any, command: str) -> str:
         """The run of a command, made where it is missing. Its key is a hash: commands may contain quotes."""
         from benchmark.grid import digest
 
         key = digest(command)
-        known = self._find(mlflow, {"kind": "command", "command_hash": key})
-        if known is None:
-            tags = {"kind": "command", "command_hash": key, "command": command}
-            known = mlflow.MlflowClient().create_run(self.experiment, tags=tags, run_name=f"command {key}").info.run_id
-            mlflow.MlflowClient().set_terminated(known)
-        return known
+        if key not in self._parents:
+            known = self._find(client, {"kind": "command", "command_hash": key})
+            if not known:
+                tags = {"kind": "command", "command_hash": key, "command": command}
+                known = [client.create_run(self._experiment, tags=tags, run_name=command.removeprefix("python -m ")[:120])]
+                client.set_terminated(known[0].info.run_id)
+            self._parents[key] = known[0].info.run_id
+        return self._parents[key]
 
-    def _log(self, mlflow: Any, folder: CellFolder, record: dict[str, Any]) -> None:
-        """Tags, params, metrics over steps, scores, the split as dataset input, files and the training curve of one cell."""
-        mlflow.set_tags({"kind": "cell", "revision": record["environment"]["revision"]})
-        mlflow.set_tags({key: record[key] for key in TAGS if record.get(key) is not None})
-        mlflow.log_params(
-            record["hparams"] | {key: record[key] for key in ("dataset", "method", "labels", "draw", "seed", "steps")}
-        )
+    def _log(self, client: Any, run: str, folder: CellFolder, record: dict[str, Any], when: int) -> None:
+        """Params, metrics over steps, scores, the split as dataset input, files and the training curve of one cell."""
+        import mlflow
+        from mlflow.entities import DatasetInput, InputTag, Metric, Param
+
+        settings = record["hparams"] | {key: record[key] for key in ("dataset", "method", "labels", "draw", "seed", "steps")}
         split = pd.DataFrame({"case": record["labelled"], "use": "labelled"})
-        dataset = mlflow.data.from_pandas(split, name=record["dataset"], digest=record["data_hash"])
-        mlflow.log_input(dataset, context="training")
-        mlflow.log_artifact(str(folder.path / "record.json"))
-        if record["outcome"] != "done":
-            mlflow.set_tag("error", record["error"])
-            return
-        mlflow.log_metrics({key: float(record[key]) for key in NUMBERS if record.get(key) is not None})
-        history = pd.read_csv(folder.path / "history.csv")
-        if len(history):  # a method without training has none
-            self._log_history(mlflow, history)
-            mlflow.log_figure(_curves(history), "training.png")
-        cases = pd.read_csv(folder.path / "cases.csv", dtype={"case": str})
-        headline = cases[(cases["network"] == record["reported"]) & cases["metric"].isin(["dsc", "hd95", "assd", "nsd"])]
-        means = headline.groupby(["test_set", "selection", "metric"])["value"].mean()
-        mlflow.log_metrics({f"{'/'.join(keys)}": value for keys, value in means.items() if value == value})
-        mlflow.log_artifact(str(folder.path / "cases.csv"))
-
-    def _log_history(self, mlflow: Any, history: pd.DataFrame) -> None:
-        """Losses and validation scores by step, in batches of the size that MLflow takes."""
-        from mlflow.entities import Metric
-
-        long = history.melt("step").dropna()
-        rows = zip(long["variable"], long["value"].astype(float), long["step"].astype(int), strict=True)
-        metrics = [Metric(f"train/{name}", float(value), 0, int(step)) for name, value, step in rows]
-        run = mlflow.active_run().info.run_id
-        for start in range(0, len(metrics), 1000):
-            mlflow.MlflowClient().log_batch(run, metrics=metrics[start : start + 1000])
+        dataset = mlflow.data.from_pandas(split, name=record["dataset"], digest=record["data_hash"])._to_mlflow_entity()
+        client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        metrics = []
+        if record["outcome"] == "done":
+            metrics = [Metric(key, float(record[key]), when, 0) for key in NUMBERS if record.get(key) is not None]
+            metrics += [Metric(key, value, when, 0) for key, value in _scores(folder, record).items()]
+            history = pd.read_csv(folder.path / "history.csv")
+            if len(history):  # a method without training has none
+                metrics += _curve_metrics(history, when)
+                client.log_figure(run, _curves(history), "training.png")
+            client.log_artifact(run, str(folder.path / "cases.csv"))
+        client.log_artifact(run, str(folder.path / "record.json"))
+        client.log_batch(run, params=[Param(key, str(value)) for key, value in settings.items()])
+        for start in range(0, len(metrics), AT_ONCE):
+            client.log_batch(run, metrics=metrics[start : start + AT_ONCE])
 
 
-def _curves(history: pd.DataFrame) -> Any:
+def _scores(folder: CellFolder, record: dict[str, Any]) -> dict[str, float]:
+    """Means of the reported network: ``test/last/dsc`` and the like."""
+    cases = pd.read_csv(folder.path / "cases.csv", dtype={"case": str})
+    headline = cases[(cases["network"] == record["reported"]) & cases["metric"].isin(["dsc", "hd95", "assd", "nsd"])]
+    means = headline.groupby(["test_set", "selection", "metric"])["value"].mean().dropna()
+    return {"/".join(map(str, key)): float(value) for key, value in means.items()}
+
+
+def _curve_metrics(history: pd.DataFrame, when: int) -> list[Any]:
+    """Losses and validation scores by step."""
+    from mlflow.entities import Metric
+
+    long = history.melt("step").dropna()
+    rows = zip(long["variable"], long["value"].astype(float), long["step"].astype(int), strict=True)
+    return [Metric(f"train/{name}", value, when, step) for name, value, step in rows]
+
+
+def _curves(history: pd.DataFrame) -> Figure:
     """Losses (left) and validation score (right) over steps."""
     from matplotlib.figure import Figure
 
@@ -179,3 +294,45 @@ def _curves(history: pd.DataFrame) -> Any:
         scores.plot(seen["step"], seen["validation"], marker="o")
     scores.set(xlabel="step", ylabel="validation DSC", ylim=(0, 1))
     return figure
+
+
+class Follower:
+    """Does the mirror's work in a thread of its own while cells run, so that a slow server costs training nothing.
+
+    The first failure ends it for this command, with a warning: the records are there to catch up from.
+    """
+
+    def __init__(self, mirror: Mirror, warn: Callable[[str], None]) -> None:
+        self.mirror, self.warn = mirror, warn
+        self.broken = threading.Event()
+        self.thread = ThreadPoolExecutor(1, "tracking")
+
+    def add(self, folder: CellFolder) -> None:
+        """Mirror a cell, soon."""
+        self._do(lambda: self.mirror.add(folder))
+
+    def add_files(self, command: str, files: list[Path]) -> None:
+        """Attach files to a command's run, soon."""
+        self._do(lambda: self.mirror.add_files(command, files))
+
+    def close(self) -> None:
+        """Wait for what is under way; after a failure that is nothing."""
+        self.thread.shutdown(wait=True)
+
+    def give_up(self, error: Exception) -> None:
+        """Stop mirroring, and say so once."""
+        if not self.broken.is_set():
+            self.broken.set()
+            uri = "" if self.mirror.uri == default_uri(self.mirror.store.root) else f" --tracking {self.mirror.uri}"
+            again = f"`python -m benchmark track --store {self.mirror.store.root}{uri}` catches up from the records"
+            self.warn(f"warning: {error}; tracking stops here, and {again}")
+
+    def _do(self, what: Callable[[], None]) -> None:
+        def attempt() -> None:
+            if not self.broken.is_set():
+                try:
+                    what()
+                except Exception as error:  # whatever MLflow and its drivers raise, the grid goes on
+                    self.give_up(error)
+
+        self.thread.submit(attempt)

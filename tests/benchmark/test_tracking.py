@@ -1,14 +1,25 @@
 """MLflow as a mirror: everything a person looks for is there, twice adds nothing, and it can be rebuilt from records."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from benchmark.errors import BadInput
+from benchmark.experiment import reported_network
+from benchmark.grid import Cell
 from benchmark.store import CellFolder, Store
-from benchmark.tracking import EXPERIMENT, Mirror
+from benchmark.tracking import EXPERIMENT, Follower, Mirror
+from tests.datasets.layouts import acdc_slices
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -16,6 +27,7 @@ mlflow = pytest.importorskip("mlflow")
 def record(cell: str, outcome: str, command: str = "python -m benchmark run --methods 'a[b=c]'") -> dict:
     common = {
         "cell": cell,
+        "kind": "run",
         "dataset": "phantom",
         "method": "cps",
         "variant": "cps",
@@ -68,7 +80,7 @@ def test_records_are_mirrored_once_with_all_that_people_look_for(store: Store) -
     for _ in range(2):  # the second time adds nothing
         mirror.add_all()
     found = runs(mirror.uri)
-    assert sorted(found["tags.kind"]) == ["cell", "cell", "command"]
+    assert sorted(found["tags.kind"]) == ["command", "run", "run"]
     done = found[found["tags.cell"] == "one"].iloc[0]
     failed = found[found["tags.cell"] == "two"].iloc[0]
     parent = found[found["tags.kind"] == "command"].iloc[0]
@@ -124,3 +136,116 @@ def test_a_server_that_cannot_be_used_is_one_sentence(store: Store, uri: str) ->
     with pytest.raises(BadInput, match="--tracking") as error:
         Mirror(store, uri).connect()
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A real tracking server."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/db"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *options, "--artifacts-destination", str(folder / "artifacts")],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+    )
+    uri = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{uri}/health", timeout=2)
+            break
+        except OSError:
+            time.sleep(0.3)
+    yield uri, process
+    stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def test_a_real_server_gets_everything_once_and_its_death_costs_a_warning(
+    store: Store, server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    uri, process = server
+    mirror = Mirror(store, uri)
+    for _ in range(2):
+        mirror.add_all()
+    found = runs(uri)
+    assert sorted(found["tags.kind"]) == ["command", "run", "run"]
+    client = mlflow.MlflowClient(uri)
+    one = found[found["tags.cell"] == "one"].iloc[0]
+    assert {a.path for a in client.list_artifacts(one["run_id"])} == {"cases.csv", "record.json", "training.png"}
+    warnings: list[str] = []
+    follower = Follower(mirror, warnings.append)
+    stop(process)
+    began = time.monotonic()
+    for _ in range(5):
+        follower.add(store.folders()[0])
+    assert time.monotonic() - began < 1, "the caller does not wait"
+    follower.close()
+    assert time.monotonic() - began < 60 and len(warnings) == 1 and "catches up from the records" in warnings[0]
+    assert f"--tracking {uri}" in warnings[0]
+
+
+def test_a_run_that_was_left_half_way_is_mirrored_again(store: Store) -> None:
+    mirror = Mirror(store, None)
+    mirror.add_all()
+    client = mlflow.MlflowClient(mirror.uri)
+    (half,) = client.search_runs(["1"], "tags.cell = 'one'")
+    client.update_run(half.info.run_id, status="RUNNING")
+    mirror.add_all()
+    (again,) = client.search_runs(["1"], "tags.cell = 'one'")
+    assert again.info.run_id != half.info.run_id and again.info.status == "FINISHED"
+
+
+def test_without_a_server_the_grid_runs_and_track_catches_up_with_the_best_model(tmp_path: Path) -> None:
+    acdc_slices(tmp_path / "acdc")
+    store, uri = tmp_path / "store", f"sqlite:///{tmp_path / 'late.db'}"
+    grid = ["--dataset", "acdc", "--data", tmp_path / "acdc", "--protocol", "smoke", "--store", store]
+    methods = ["--methods", "supervised,entropy_min", "--labels", "1"]
+
+    def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
+        root = Path(__file__).parents[2]
+        return subprocess.run(
+            command, cwd=root, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"}
+        )
+
+    dead = bench("run", *grid, *methods, "--tracking", "http://127.0.0.1:9")
+    assert dead.returncode == 0 and dead.stderr.count("tracking stops here") == 1, dead.stderr
+    late = bench("track", "--store", store, "--tracking", uri)
+    assert late.returncode == 0 and uri in late.stdout, late.stderr
+    model = bench("run", *grid, *methods, "--tracking", uri, "--register", "best")
+    assert model.returncode == 0 and "registered as model best version 1" in model.stderr, model.stderr
+    assert "version 1 is this cell already" in bench("run", *grid, *methods, "--tracking", uri, "--register", "best").stderr
+    assert sorted(runs(uri)["tags.kind"]) == ["command", "run", "run"]
+    loaded = mlflow.pytorch.load_model("models:/best/1")
+    records = {record["cell"]: (record, folder) for folder in Store(store).folders() if (record := folder.record())}
+    registered, best = records[mlflow.MlflowClient().get_model_version("best", "1").tags["cell"]]
+    assert registered["validation_last"] == max(record["validation_last"] for record, _ in records.values())
+    cell = Cell(**json.loads((best.path / "cell.json").read_text()), data=tmp_path / "acdc")
+    network, shape = reported_network(cell, Store(store))
+    for slices in (1, 5):
+        images = torch.randn(slices, *shape)
+        torch.testing.assert_close(loaded(images), network(images))
+
+
+def test_the_machine_s_load_is_tracked_on_request(store: Store) -> None:
+    pytest.importorskip("psutil")
+    mirror = Mirror(store, None)
+    os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = "0.2"
+    os.environ["MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING"] = "1"
+    command = record("one", "done")["command"]
+    with mirror.system_metrics(command):
+        time.sleep(2)
+    (parent,) = mlflow.MlflowClient(mirror.uri).search_runs(["1"], "tags.kind = 'command'")
+    assert parent.data.metrics["system/system_memory_usage_megabytes"] > 0 and parent.info.status == "FINISHED"
