@@ -50,6 +50,7 @@ class Session:
         self.device = device
         self.jobs = jobs
         self.mirror = Mirror(self.store, tracking)
+        self.follower = Follower(self.mirror, self._warn)
         self.system_metrics = False
         self.console = console
         self._timed: dict[str, float] = {}
@@ -74,7 +75,7 @@ class Session:
         if self.todo:
             first = self.todo[0]
             dataset = prepare_shown(first.dataset, first.data, self.store, self.console, first.data_hash)
-            with self._following() as follower:
+            with self._following():
                 self._register(dataset)
                 with GridDisplay(self.console, len(self.todo), self.jobs) as display:
 
@@ -82,15 +83,14 @@ class Session:
                         outcomes[outcome] += 1
                         folder = self.store.folder(cell)
                         display.finished(cell, outcome, summary(folder.record(), outcome))
-                        follower.add(folder)
+                        self.follower.add(folder)
 
                     run_cells(self.todo, self.store.root, self.device, self.jobs, display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
 
     @contextlib.contextmanager
-    def _following(self) -> Iterator[Follower]:
+    def _following(self) -> Iterator[None]:
         """Tracking while cells run."""
-        follower = Follower(self.mirror, self._warn)
         with contextlib.ExitStack() as stack:
             try:
                 self.mirror.connect()
@@ -99,11 +99,11 @@ class Session:
             except BadInput as error:
                 if not self.mirror.remote:
                     raise
-                follower.give_up(error)
+                self.follower.give_up(error)
             try:
-                yield follower
+                yield
             finally:
-                follower.close()
+                self.follower.close()
 
     def _warn(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
@@ -135,7 +135,7 @@ class Session:
         files: list[Path] = []
         with self._tolerant():  # older cells of the store may not be comparable; this session's table is printed all the same
             files = write_report(self.store.collect(), self.store.report)
-            if self.todo:
+            if self.todo and not self.follower.broken.is_set():
                 self.mirror.add_files(self.cells[0].command, files)
         return leaderboard(self.records()), files
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXPERIMENT = "ssl-segmentation-benchmark"
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow's pages show charts of training, not of language models."""
+
 TAGS = (
     "cell",
     "kind",
@@ -47,6 +50,7 @@ AT_ONCE = 900
 QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
@@ -69,6 +73,8 @@ class Mirror:
         self.uri = default_uri(store.root) if uri is None else uri
         self._experiment: str | None = None
         self._parents: dict[str, str] = {}
+        self._ends: dict[str, int] = {}
+        self._measuring = False
 
     @property
     def used(self) -> bool:
@@ -103,6 +109,8 @@ class Mirror:
                 yield client
         except (mlflow.exceptions.MlflowException, OSError) as error:
             reason = str(error).splitlines()[0]
+            if self.remote and "Max retries exceeded" in reason:
+                reason = "it does not answer"
             raise BadInput(
                 f"--tracking: {self.uri} cannot be used ({reason}); expected an MLflow tracking URI or none"
             ) from None
@@ -113,7 +121,7 @@ class Mirror:
             return found.experiment_id
         local = self.uri.startswith("sqlite:")
         artifacts = (self.store.root.resolve() / "mlflow" / "artifacts").as_uri() if local else None
-        return client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        return client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=MODEL_TRAINING)
 
     def connect(self) -> None:
         """Fail now rather than after hours, if the server cannot be used."""
@@ -133,21 +141,23 @@ class Mirror:
                 client.delete_run(run.info.run_id)
             ended = int((folder.path / "record.json").stat().st_mtime * 1000)
             tags = {key: str(record[key]) for key in TAGS if record.get(key) is not None}
-            tags |= {
-                "revision": record["environment"]["revision"],
-                "mlflow.parentRunId": self._parent(client, record["command"]),
-            }
+            began = ended - int(1000 * record.get("seconds", 0))
+            parent, revision = self._parent(client, record["command"], began), record["environment"]["revision"]
+            tags |= {"revision": revision, "mlflow.source.git.commit": revision, "mlflow.source.name": "benchmark"}
+            tags |= {"mlflow.parentRunId": parent}
             if record["outcome"] != "done":
                 tags["error"] = record["error"][:5000]
             name = f"{record['variant']} {record['labels']} labels d{record['draw']} s{record['seed']}"
-            began = ended - int(1000 * record.get("seconds", 0))
             run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)
             self._log(client, run.info.run_id, folder, record, ended)
             client.set_terminated(run.info.run_id, "FINISHED" if record["outcome"] == "done" else "FAILED", ended)
+            if not self._measuring:
+                self._ends[parent] = max(ended, self._ends.get(parent, 0))
+                client.set_terminated(parent, "FINISHED", self._ends[parent])
 
     def add_all(self, tell: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Rebuild the mirror from every record of the store. tell: called with how many of all cells are there."""
-        folders = self.store.folders()
+        """Rebuild the mirror from every record of the store, oldest first. tell: called with how many of all cells are there."""
+        folders = sorted(self.store.folders(), key=lambda folder: (folder.path / "record.json").stat().st_mtime)
         for done, folder in enumerate(folders, 1):
             self.add(folder)
             tell(done, len(folders))
@@ -212,11 +222,13 @@ class Mirror:
             except ImportError:
                 raise BadInput("--system-metrics: psutil is not installed; install the extra `tracking`") from None
             client.update_run(parent, status="RUNNING")  # the monitor watches no other
+        self._measuring = True
         monitor.start()
         try:
             yield
         finally:
             monitor.finish()
+            self._measuring = False
             with self._client() as client:
                 client.set_terminated(parent)
 
@@ -224,8 +236,8 @@ class Mirror:
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         return list(client.search_runs([self._experiment], filter_string=where, max_results=limit))
 
-    def _parent(self, client: Any, command: str) -> str:
-        """The run of a command, made where it is missing. Its key is a hash: commands may contain quotes."""
+    def _parent(self, client: Any, command: str, began: int | None = None) -> str:
+        """The run of a command, made where it is missing, as of ``began`` (ms). Its key is a hash: commands may contain quotes."""
         from benchmark.grid import digest
 
         key = digest(command)
@@ -233,7 +245,8 @@ class Mirror:
             known = self._find(client, {"kind": "command", "command_hash": key})
             if not known:
                 tags = {"kind": "command", "command_hash": key, "command": command}
-                known = [client.create_run(self._experiment, tags=tags, run_name=command.removeprefix("python -m ")[:120])]
+                name = command.removeprefix("python -m ")[:120]
+                known = [client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)]
                 client.set_terminated(known[0].info.run_id)
             self._parents[key] = known[0].info.run_id
         return self._parents[key]
@@ -288,7 +301,7 @@ def _curves(history: pd.DataFrame) -> Figure:
     for column in history.columns.drop(["step", "validation"], errors="ignore"):
         losses.plot(history["step"], history[column], label=column)
     losses.set(xlabel="step", ylabel="loss", yscale="log")
-    losses.legend(fontsize="small")
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     if "validation" in history:
         seen = history.dropna(subset="validation")
         scores.plot(seen["step"], seen["validation"], marker="o")
@@ -309,11 +322,15 @@ class Follower:
 
     def add(self, folder: CellFolder) -> None:
         """Mirror a cell, soon."""
-        self._do(lambda: self.mirror.add(folder))
 
-    def add_files(self, command: str, files: list[Path]) -> None:
-        """Attach files to a command's run, soon."""
-        self._do(lambda: self.mirror.add_files(command, files))
+        def attempt() -> None:
+            if not self.broken.is_set():
+                try:
+                    self.mirror.add(folder)
+                except Exception as error:  # whatever MLflow and its drivers raise, the grid goes on
+                    self.give_up(error)
+
+        self.thread.submit(attempt)
 
     def close(self) -> None:
         """Wait for what is under way; after a failure that is nothing."""
@@ -326,13 +343,3 @@ class Follower:
             uri = "" if self.mirror.uri == default_uri(self.mirror.store.root) else f" --tracking {self.mirror.uri}"
             again = f"`python -m benchmark track --store {self.mirror.store.root}{uri}` catches up from the records"
             self.warn(f"warning: {error}; tracking stops here, and {again}")
-
-    def _do(self, what: Callable[[], None]) -> None:
-        def attempt() -> None:
-            if not self.broken.is_set():
-                try:
-                    what()
-                except Exception as error:  # whatever MLflow and its drivers raise, the grid goes on
-                    self.give_up(error)
-
-        self.thread.submit(attempt)
