@@ -309,11 +309,12 @@ def report(
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where to write.  [default: STORE/report]")] = None,
 ) -> None:
     """Write the leaderboard (Markdown, CSV) and the label-efficiency figure from the records of a store, finished or not."""
+    from benchmark.records import collect
     from benchmark.store import Store
     from reports.leaderboard import leaderboard, to_terminal, write_report
 
     opened = Store(store)
-    records = opened.collect()
+    records = collect(opened)
     files = write_report(records, out_folder or opened.report)
     out.print(to_terminal(leaderboard(records)))
     _wrote(files)
@@ -323,11 +324,12 @@ def report(
 def track(store: StoreOption = Path("runs"), tracking: TrackingOption = None) -> None:
     """Bring an MLflow tracking server up to date with the records of a store; what is there already is left alone."""
     from benchmark.display import StageDisplay
+    from benchmark.records import collect
     from benchmark.store import Store
     from benchmark.tracking import Mirror
 
     opened = Store(store)
-    opened.collect()
+    collect(opened)
     mirror = Mirror(opened, tracking)
     with StageDisplay(err, "tracking", "cells") as stage:
         mirror.add_all(stage.tell)
@@ -386,6 +388,7 @@ def tune(
     check_name("datasets", dataset)
     selections = grid.parse_methods(methods)
 
+    from benchmark.records import collect
     from benchmark.session import Session
     from benchmark.store import Store
     from benchmark.tuning import Tuner, search_space
@@ -405,9 +408,10 @@ def tune(
     except KeyboardInterrupt:
         err.print("stopped; the same command continues from here")
         raise typer.Exit(130) from None
-    found = trials_of(root.collect())
+    records = collect(root)
+    found = trials_of(records)
     out.print(to_terminal(studies_of(found[found["study"].isin(tuner.names())])))
-    _wrote(write(root.collect(), root.report / "tuning"))
+    _wrote(write(records, root.report / "tuning"))
     if tuner.failed():
         raise typer.Exit(1)
 

@@ -52,7 +52,7 @@ def run_cell(
             return "busy"
         if folder.done():
             return "done"
-        folder.write("cell.json", cell.model_dump_json(indent=1))
+        folder.plan(cell)
         try:
             folder.finish(_run(cell, store, folder, device, tell, stopping))
             return "done"

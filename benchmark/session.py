@@ -22,7 +22,8 @@ from benchmark.experiment import training_seconds, training_volumes
 from benchmark.grid import Cell
 from benchmark.launchers.local import run_cells
 from benchmark.preparation import prepare_shown
-from benchmark.store import Records, Store
+from benchmark.records import Records, collect
+from benchmark.store import Store
 from benchmark.tracking import Follower, Mirror
 from datasets.prepared import Prepared
 from datasets.registration import Study, fill_cache
@@ -73,6 +74,8 @@ class Session:
         if len(self.todo) < len(self.cells):
             self.console.print(f"{outcomes['done']} of {len(self.cells)} cells are done already", highlight=False)
         if self.todo:
+            for cell in self.todo:  # what is asked for stands in the store before anything runs
+                self.store.folder(cell).plan(cell)
             first = self.todo[0]
             dataset = prepare_shown(first.dataset, first.data, self.store, self.console, first.data_hash)
             with self._following():
@@ -134,7 +137,7 @@ class Session:
 
         files: list[Path] = []
         with self._tolerant():  # older cells of the store may not be comparable; this session's table is printed all the same
-            files = write_report(self.store.collect(), self.store.report)
+            files = write_report(collect(self.store), self.store.report)
             if self.todo and not self.follower.broken.is_set():
                 self.mirror.add_files(self.cells[0].command, files)
         return leaderboard(self.records()), files
@@ -158,11 +161,8 @@ class Session:
 
     def records(self) -> Records:
         """Records of this session's cells alone."""
-        everything = self.store.collect()
-        mine = {cell.id for cell in self.cells}
-        return Records(
-            everything.cells[everything.cells["cell"].isin(mine)], everything.cases[everything.cases["cell"].isin(mine)]
-        )
+        everything = collect(self.store)
+        return everything.select(everything.cells["cell"].isin({cell.id for cell in self.cells}))
 
     def plan(self) -> Table:
         """The cells, which are done, and an estimate of the time left."""
@@ -185,7 +185,7 @@ class Session:
     def _finished(self) -> pd.DataFrame:
         import pandas as pd
 
-        cells = self.store.collect().cells if self.store.root.is_dir() else pd.DataFrame()
+        cells = collect(self.store).cells if self.store.root.is_dir() else pd.DataFrame()
         return cells if cells.empty else cells[cells["outcome"] == "done"]
 
     def _estimate(self, cell: Cell) -> float:

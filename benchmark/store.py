@@ -14,17 +14,12 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from benchmark.errors import BadInput
 from benchmark.grid import Cell, digest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DONE = ".done"
 CASE_COLUMNS = ["test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
@@ -52,12 +47,12 @@ class CellFolder:
         """The exact state for resuming; gone once the cell is finished."""
         return self.path / "checkpoint.pt"
 
-    def done(self) -> bool:
-        """Whether the cell is finished and every file is as it was written."""
+    def done(self, *names: str) -> bool:
+        """Whether the cell is finished and every file, or those named, is as it was written."""
         try:
             sums = json.loads((self.path / DONE).read_text())
-            return all(_checksum((self.path / name).read_bytes()) == value for name, value in sums.items())
-        except (OSError, ValueError, AttributeError):
+            return all(_checksum((self.path / name).read_bytes()) == sums[name] for name in names or sums.keys())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
     def record(self) -> dict[str, Any] | None:
@@ -81,6 +76,11 @@ class CellFolder:
             yield True
         finally:
             lock.release()
+
+    def plan(self, cell: Cell) -> None:
+        """Put down what the cell is, once: reports show that it was asked for."""
+        if not (self.path / "cell.json").exists():
+            self.write("cell.json", cell.model_dump_json(indent=1))
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the cell's files atomically."""
@@ -112,6 +112,11 @@ class Store:
         """Every cell that has a record, finished or failed."""
         return [CellFolder(path.parent) for path in sorted(self.root.glob("*/*/*/record.json"))]
 
+    def planned(self) -> list[CellFolder]:
+        """Every cell that a command has asked for, whether it has run or not."""
+        found = {path.parent for name in ("cell.json", "record.json") for path in self.root.glob(f"*/*/*/{name}")}
+        return [CellFolder(path) for path in sorted(found)]
+
     @property
     def registrations(self) -> Path:
         """Folder of cached registrations, shared by all cells."""
@@ -126,47 +131,6 @@ class Store:
     def report(self) -> Path:
         """Folder of the report on this store."""
         return self.root / "report"
-
-    def collect(self) -> Records:
-        """Tables of everything that finished or failed in this store.
-
-        Raises:
-            BadInput: the store is not there.
-        """
-        import pandas as pd
-
-        if not self.root.is_dir():
-            raise BadInput(f"--store: there is no folder {self.root}; expected a store that `run` has written")
-        cells, cases = [], []
-        for folder in self.folders():
-            record = folder.record()
-            if record is None or (record["outcome"] == "done" and not folder.done()):
-                continue
-            cells.append({key: value for key, value in record.items() if key not in ("environment", "labelled")})
-            if record["outcome"] == "done":
-                table = pd.read_csv(StringIO((folder.path / "cases.csv").read_text()), dtype={"case": str, "volume": str})
-                cases.append(table.assign(cell=record["cell"]))
-        return Records(
-            pd.DataFrame(cells, columns=None if cells else ["cell", "kind", "outcome"]),
-            pd.concat(cases, ignore_index=True) if cases else pd.DataFrame(columns=["cell", *CASE_COLUMNS]),
-        )
-
-
-@dataclass(frozen=True)
-class Records:
-    """What a store holds: ``cells``, a row a cell; ``cases``, the long table of metrics (columns ``cell`` and CASE_COLUMNS)."""
-
-    cells: pd.DataFrame
-    cases: pd.DataFrame
-
-    def trials(self) -> pd.DataFrame:
-        """The cells that are finished trials of a tuner."""
-        return self.cells[(self.cells["kind"] == "trial") & (self.cells["outcome"] == "done")]
-
-    def without_trials(self) -> Records:
-        """Records of runs alone: trials of a tuner were scored on validation cases and stand in no leaderboard."""
-        cells = self.cells[self.cells["kind"] != "trial"]
-        return Records(cells, self.cases[self.cases["cell"].isin(cells["cell"])])
 
 
 def describe_cell(cell: Cell) -> dict[str, Any]:

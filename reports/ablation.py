@@ -26,7 +26,7 @@ from reports.statistics import case_scores, mean_and_interval
 
 if TYPE_CHECKING:
     from benchmark.ablation import Design
-    from benchmark.store import Records
+    from benchmark.records import Records
 
 METRICS = ["dsc", "hd95"]
 SECTION = ["test_set", "labels"]

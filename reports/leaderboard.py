@@ -19,11 +19,12 @@ from benchmark.errors import BadInput
 from reports.statistics import case_scores, mean_and_interval
 
 if TYPE_CHECKING:
-    from benchmark.store import Records
+    from benchmark.records import Records
 
 COMPARABLE = ["dataset", "protocol", "kind"]
 SECTION = [*COMPARABLE, "test_set"]
 METHOD = [*COMPARABLE, "labels", "variant"]
+OUTCOMES = ("done", "failed", "unfinished")
 TUNING = ["tuning_trials", "tuning_steps", "tuning_seconds"]
 ROW = [*SECTION, "labels", "variant", "network"]
 METRICS = ["dsc", "hd95", "assd", "nsd"]
@@ -31,7 +32,7 @@ COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_failed", *COST, *TUNING, "error"],
+    *["runs_done", "runs_failed", "runs_unfinished", *COST, *TUNING, "error"],
 ]
 
 
@@ -56,15 +57,11 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     """
     records = records.without_trials()
     check_comparable(records.cells)
-    done = records.cells[records.cells["outcome"] == "done"]
-    known = done.reindex(columns=["cell", *METHOD, "reported"])
-    cases = records.cases[records.cases["selection"] == selection].merge(known, on="cell")
-    if not every_network:
-        cases = cases[cases["network"] == cases["reported"]]
+    cases = reported_cases(records, selection, every_network)
     table = (
         _runs(records.cells)
         .merge(cases[SECTION].drop_duplicates(), on=COMPARABLE, how="left")
-        .merge(_scores(cases, known), on=[*SECTION, "labels", "variant"], how="left")
+        .merge(_scores(cases), on=[*SECTION, "labels", "variant"], how="left")
         .fillna({"test_set": "-", "network": "-"})
     )
     table["selection"] = selection
@@ -72,6 +69,15 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     order = [*SECTION, "labels", "dsc", "variant", "network"]
     table = table.sort_values(order, ascending=[column != "dsc" for column in order])
     return table[TABLE].reset_index(drop=True)
+
+
+def reported_cases(records: Records, selection: str = "last", every_network: bool = False) -> pd.DataFrame:
+    """The long table of finished runs with each cell's METHOD, draw and seed; of the reported network alone, or of every network."""
+    done = records.cells[records.cells["outcome"] == "done"]
+    known = done.reindex(columns=["cell", *METHOD, "draw", "seed", "reported"])
+    cases = records.cases[records.cases["selection"] == selection].astype({"cell": str, "test_set": str, "network": str})
+    cases = cases.merge(known, on="cell")
+    return cases if every_network else cases[cases["network"] == cases["reported"]]
 
 
 def check_comparable(cells: pd.DataFrame) -> None:
@@ -113,7 +119,7 @@ def _place(cells: pd.DataFrame, columns: list[str]) -> str:
 def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     """Per METHOD: how many runs are done and failed, why, and what they cost."""
     cells = cells.reindex(columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit"])
-    cells = cells.assign(runs_done=cells["outcome"] == "done", runs_failed=cells["outcome"] != "done")
+    cells = cells.assign(**{f"runs_{outcome}": cells["outcome"] == outcome for outcome in OUTCOMES})
     for name in TUNING:
         cells[name] = [
             spent[name.removeprefix("tuning_")] if isinstance(spent, dict) else math.nan for spent in cells["tuning"]
@@ -121,7 +127,7 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     by_method = cells.groupby(METHOD)
     return pd.concat(
         [
-            by_method[["runs_done", "runs_failed"]].sum(),
+            by_method[[f"runs_{outcome}" for outcome in OUTCOMES]].sum(),
             by_method[COST].mean(),
             by_method[["train_cases", "val_cases", "spacing_unit", *TUNING]].first(),
             by_method["error"].agg(lambda errors: "; ".join(sorted(set(errors.dropna())))),
@@ -130,10 +136,11 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def _scores(cases: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Per ROW: mean scores, the interval of DSC, and counts. ``known`` names each cell's METHOD."""
+def _scores(cases: pd.DataFrame) -> pd.DataFrame:
+    """Per ROW: mean scores, the interval of DSC, and counts."""
+    known = cases[["cell", *METHOD]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell")
-    means = scores.pivot_table(index=ROW, columns="metric", values="value").reindex(columns=METRICS)
+    means = scores.pivot_table(index=ROW, columns="metric", values="value", observed=True).reindex(columns=METRICS)
     matrices = scores[scores["metric"] == "dsc"].groupby(ROW)[["cell", "case", "value"]]
     intervals = pd.DataFrame(matrices.apply(_dsc_interval)).reindex(columns=["dsc_low", "dsc_high"])
     missed = cases[cases["metric"] == "missed"].groupby(ROW)["value"]
@@ -176,6 +183,10 @@ def _missed(row: Any) -> str:
     return "-" if math.isnan(row.missed) else f"{row.missed:.0f}/{row.structures:.0f}"
 
 
+def _why_not(row: Any) -> str:
+    return "failed" if row.runs_failed else "to do"
+
+
 def _tuning(row: Any) -> str:
     if math.isnan(row.tuning_trials):
         return "-"
@@ -192,14 +203,14 @@ COLUMNS = [
     Column("Labels", lambda row: f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels)),
     Column("Method", lambda row: row.variant, is_name=True),
     Column("Network", lambda row: row.network, is_name=True, in_terminal=False),
-    Column("DSC %", lambda row: _number(100 * row.dsc, 1) if row.runs_done else "failed"),
+    Column("DSC %", lambda row: _number(100 * row.dsc, 1) if row.runs_done else _why_not(row)),
     Column("95 % CI", _interval),
     Column("HD95 {unit}", lambda row: _number(row.hd95, 1)),
     Column("ASSD {unit}", lambda row: _number(row.assd, 2), in_terminal=False),
     Column("NSD %", lambda row: _number(100 * row.nsd, 1)),
     Column("Missed", _missed),
     Column("Undefined", lambda row: _number(row.undefined), in_terminal=False),
-    Column("Runs", lambda row: f"{row.runs_done}/{row.runs_done + row.runs_failed}"),
+    Column("Runs", lambda row: f"{row.runs_done}/{row.runs_done + row.runs_failed + row.runs_unfinished}"),
     Column("Time", lambda row: _duration(row.seconds)),
     Column("Parameters", lambda row: _number(row.parameters / 1e6, 2, " M"), in_terminal=False),
     Column("Passes", lambda row: _number(row.passes, 1), in_terminal=False),
@@ -210,7 +221,7 @@ TRACK = {"run": "", "tuned": ", tuned hyper-parameters"}
 NOTES = (
     "DSC: mean over classes, volumes of a case, cases and runs; CI: bootstrap interval over runs and cases, or over cases alone"
     " where there is one run. Missed: structures in only one of prediction and truth, of all structures; they score DSC 0 and"
-    " the volume's diagonal as distance. Undefined: structures in neither, left out of distances. Runs: done, of all."
+    " the volume's diagonal as distance. Undefined: structures in neither, left out of distances. Runs: done, of all asked for."
     " Time, parameters and memory are those of one run; passes: images through networks per image of a batch, in a training step."
     " Tuning: what finding the hyper-parameters of the row took."
 )
@@ -256,7 +267,7 @@ def to_terminal(table: pd.DataFrame) -> Group:
         for row, following in zip(rows, [*rows[1:], None], strict=True):
             cells = [Text(column.text(row)) for column in shown]  # as Text: the brackets of cctr[rsl=false] are no markup
             ends_budget = following is not None and following.labels != row.labels
-            grid.add_row(*cells, end_section=ends_budget, style=None if row.runs_done else "red")
+            grid.add_row(*cells, end_section=ends_budget, style=None if row.runs_done else "red" if row.runs_failed else "dim")
         parts += [Text(title, style="bold"), grid, *(Text(line, style="red") for line in _failures(rows)), Text()]
     return Group(*parts)
 

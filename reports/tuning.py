@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from benchmark.store import Records
+    from benchmark.records import Records
 
 ENOUGH = 12
 """Finished trials below which no importance is computed: with 8 imagined ones fANOVA missed the only hparam that mattered in 2 of 15

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import BadInput
+from benchmark.records import collect
 from benchmark.store import CellFolder, Store, write_atomically
 
 
@@ -73,12 +74,12 @@ def test_collect_gives_finished_and_failed_cells_and_leaves_out_damaged_ones(tmp
     CellFolder(tmp_path / "d/m/damaged").finish({"cases.csv": table, "record.json": record("done", cell="c2")})
     (tmp_path / "d/m/damaged/cases.csv").write_text(table.replace("0.5", "0.9"))
     CellFolder(tmp_path / "d/m/failed").write("record.json", record("failed", cell="c3", error="E: x"))
-    records = Store(tmp_path).collect()
+    records = collect(Store(tmp_path))
     assert sorted(records.cells["cell"]) == ["c1", "c3"]
     assert records.cases["case"].tolist() == ["001"] and records.cases["cell"].tolist() == ["c1"]
 
 
 def test_collect_of_nothing(tmp_path: Path) -> None:
-    assert Store(tmp_path).collect().cells.empty
+    assert collect(Store(tmp_path)).cells.empty
     with pytest.raises(BadInput, match="--store"):
-        Store(tmp_path / "missing").collect()
+        collect(Store(tmp_path / "missing"))

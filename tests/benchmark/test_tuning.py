@@ -21,6 +21,7 @@ from benchmark.errors import BadInput
 from benchmark.experiment import run_cell
 from benchmark.grid import Cell, Trial, expand, parse_methods
 from benchmark.protocol import get_protocol
+from benchmark.records import collect
 from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
 from datasets.dataset import Dataset
@@ -62,7 +63,7 @@ def make(
 
 
 def results(tuner: Tuner) -> list[dict]:
-    rows = studies_of(trials_of(tuner.store.collect())).set_index("study", drop=False)
+    rows = studies_of(trials_of(collect(tuner.store))).set_index("study", drop=False)
     return rows.loc[tuner.names()].to_dict("records")
 
 
@@ -200,7 +201,7 @@ def test_pruned_trials_give_their_steps_to_further_trials_and_the_budget_stays_e
     ran: list[Cell] = []
     tuner = make(dataset, tmp_path, trials=12, pruner="median")
     tune(tuner, pretend(tmp_path, ran))
-    trials = trials_of(Store(tmp_path).collect())
+    trials = trials_of(collect(Store(tmp_path)))
     assert all(cell.trial and bool(cell.trial.prune_below) == (cell.trial.number >= ROUND) for cell in ran)
     for row, (_, study) in zip(results(tuner), tuner.studies, strict=True):
         assert row["pruned"] > 0 and row["trials"] > 12 and 12 * 20 - 20 < row["steps"] <= 12 * 20
@@ -233,7 +234,7 @@ def test_a_pruned_cell_ends_where_its_score_is_below(dataset: Dataset, tmp_path:
 def test_the_report_of_trials_is_written_from_records_alone(dataset: Dataset, tmp_path: Path, sampler: str) -> None:
     tune(make(dataset, tmp_path / "store", sampler=sampler, pruner="median"), pretend(tmp_path / "store"))
     shutil.rmtree(tmp_path / "store" / "tuning")
-    files = write(Store(tmp_path / "store").collect(), tmp_path / "out")
+    files = write(collect(Store(tmp_path / "store")), tmp_path / "out")
     assert len(files) == 2 + 2 + 2 * 2 and all(file.stat().st_size > 100 for file in files)
     trials = pd.read_csv(tmp_path / "out" / "trials.csv")
     assert set(trials["outcome"]) == {"done", "pruned"} and trials["hparams"].str.contains("learning_rate").all()

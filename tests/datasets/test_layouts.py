@@ -8,6 +8,7 @@ import pytest
 from benchmark.experiment import run_cell
 from benchmark.grid import expand, parse_methods
 from benchmark.protocol import get_protocol
+from benchmark.records import collect
 from benchmark.store import Store
 from datasets.checks import uses
 from datasets.prepared import open_dataset, prepare
@@ -32,7 +33,7 @@ def test_a_layout_is_read_prepared_and_benchmarked(layout: str, tmp_path: Path) 
     store = Store(tmp_path / "store")
     (cell,) = expand(source, parse_methods("supervised"), [1], [(0, 0)], get_protocol("smoke"), "")
     assert run_cell(cell, store, "cpu") == "done", store.folder(cell).record()
-    table = leaderboard(store.collect())
+    table = leaderboard(collect(store))
     assert set(table["test_set"]) == set(source.split.tests) and table["dsc"].between(0, 1).all()
     prepared = prepare(name, tmp_path / "data", store.datasets)
     assert prepared.split == source.split and prepared.train_groups == source.train_groups

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from benchmark.store import CASE_COLUMNS, Records
+from benchmark.records import Records
+from benchmark.store import CASE_COLUMNS
 
 METRICS = {"dsc": 0.8, "hd95": 6.0, "assd": 1.5, "nsd": 0.7, "rve": 0.1, "hd95_legacy": 4.0, "missed": 0.0}
 
