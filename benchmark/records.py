@@ -91,13 +91,14 @@ def _quoted(body: bytes) -> list[bytes]:
 
 def _long_table(rows: list[bytes], cells: list[str]) -> pd.DataFrame:
     """One table of all cells' metrics, texts as categories: millions of rows stay small."""
-    text = {name: "category" for name in CASE_COLUMNS if name != "value"}
     columns = ["cell", *CASE_COLUMNS]
     if not rows:
         return pd.DataFrame(columns=columns)
-    types = text | {"cell": "int32", "value": "float64"}
+    types = dict.fromkeys(columns, "str") | {"cell": "int32", "value": "float64"}
     table = pd.read_csv(
         io.BytesIO(b"".join(rows)), names=columns, dtype=types, keep_default_na=False, na_values={"value": [""]}
     )
+    for name in columns[1:-1]:  # as categories only now: read as such, the case 001 would become the number 1
+        table[name] = table[name].astype("category")
     table["cell"] = pd.Categorical.from_codes(table["cell"], categories=pd.Index(cells))
     return table
