@@ -303,19 +303,37 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: `python -m benchmark report --store runs --out runs/report`")
+@app.command(
+    epilog="Examples:\n\n`python -m benchmark report --store runs`\n\n"
+    "`python -m benchmark report --store laptop --store cluster --out report --baseline mean_teacher --labels 1,3`"
+)
 def report(
-    store: StoreOption = Path("runs"),
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Where to write.  [default: STORE/report]")] = None,
+    stores: Annotated[
+        list[Path] | None, typer.Option("--store", help="Folder of records; may come again to merge several.  [default: runs]")
+    ] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Where to write.  [default: report in the first store]")
+    ] = None,
+    baseline: Annotated[str, typer.Option(help="The variant that all are compared with.")] = "supervised",
+    labels: Annotated[str | None, typer.Option(help="Only these budgets: comma list of labelled case counts.")] = None,
 ) -> None:
-    """Write the leaderboard (Markdown, CSV) and the label-efficiency figure from the records of a store, finished or not."""
+    """Write the report of a store, finished or not: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures."""
+    from benchmark.grid import parse_numbers
     from benchmark.records import collect
     from benchmark.store import Store
-    from reports.leaderboard import leaderboard, to_terminal, write_report
+    from reports.leaderboard import leaderboard, to_terminal
+    from reports.report import write_report
 
-    opened = Store(store)
-    records = collect(opened)
-    files = write_report(records, out_folder or opened.report)
+    opened = [Store(path) for path in stores or [Path("runs")]]
+    records = collect(*opened)
+    if labels is not None:
+        records = records.select(records.cells["labels"].isin(parse_numbers("--labels", labels)))
+    known = sorted(set(records.without_trials().cells["variant"])) if len(records.cells) else []
+    if known and baseline not in known:
+        err.print(
+            f"note: no record of {baseline}, so nothing is compared with it; there are {', '.join(known)}", soft_wrap=True
+        )
+    files = write_report(records, out_folder or opened[0].report, baseline)
     out.print(to_terminal(leaderboard(records)))
     _wrote(files)
 

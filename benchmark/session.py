@@ -133,11 +133,11 @@ class Session:
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
-        from reports.leaderboard import leaderboard, write_report
+        from reports.leaderboard import leaderboard, write_leaderboard
 
         files: list[Path] = []
         with self._tolerant():  # older cells of the store may not be comparable; this session's table is printed all the same
-            files = write_report(collect(self.store), self.store.report)
+            files = write_leaderboard(leaderboard(collect(self.store)), self.store.report)
             if self.todo and not self.follower.broken.is_set():
                 self.mirror.add_files(self.cells[0].command, files)
         return leaderboard(self.records()), files

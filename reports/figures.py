@@ -98,7 +98,11 @@ def look(number: int) -> dict[str, Any]:
     """Colour (safe for the colour-blind), marker and dash of a variant; the first thirty differ."""
     palette = sns.color_palette("colorblind")
     dash = ("-", "--", ":")[number // len(palette) % 3]
-    return {"color": palette[number % len(palette)], "marker": MARKERS[number % len(MARKERS)], "linestyle": dash}
+    return {
+        "color": palette[number % len(palette)],
+        "marker": MARKERS[(number + 3 * (number // len(palette))) % len(MARKERS)],
+        "linestyle": dash,
+    }
 
 
 def _name(table: pd.DataFrame, variant: str) -> str:

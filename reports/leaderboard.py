@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMPARABLE = ["dataset", "protocol", "kind"]
 SECTION = [*COMPARABLE, "test_set"]
 METHOD = [*COMPARABLE, "labels", "variant"]
+SELECTIONS = ("last", "val")
 OUTCOMES = ("done", "failed", "unfinished")
 TUNING = ["tuning_trials", "tuning_steps", "tuning_seconds"]
 ROW = [*SECTION, "labels", "variant", "network"]
@@ -78,6 +79,11 @@ def reported_cases(records: Records, selection: str = "last", every_network: boo
     cases = records.cases[records.cases["selection"] == selection].astype({"cell": str, "test_set": str, "network": str})
     cases = cases.merge(known, on="cell")
     return cases if every_network else cases[cases["network"] == cases["reported"]]
+
+
+def rows_of(table: pd.DataFrame) -> list[Any]:
+    """A table's rows as named tuples."""
+    return list(table.itertuples())
 
 
 def check_comparable(cells: pd.DataFrame) -> None:
@@ -187,13 +193,15 @@ def _why_not(row: Any) -> str:
     return "failed" if row.runs_failed else "to do"
 
 
-def _tuning(row: Any) -> str:
+def tuning_text(row: Any) -> str:
+    """What finding a row's hyper-parameters took; a dash where they are the published ones."""
     if math.isnan(row.tuning_trials):
         return "-"
-    return f"{row.tuning_trials:.0f} trials, {row.tuning_steps:.0f} steps, {_duration(row.tuning_seconds)}"
+    return f"{row.tuning_trials:.0f} trials, {row.tuning_steps:.0f} steps, {case_seconds(row.tuning_seconds)}"
 
 
-def _duration(seconds: float) -> str:
+def case_seconds(seconds: float) -> str:
+    """Seconds of a run as s, min or h."""
     if seconds >= 7200:
         return _number(seconds / 3600, 1, " h")
     return _number(seconds / 60, 0, " min") if seconds >= 120 else _number(seconds, 0, " s")
@@ -211,11 +219,11 @@ COLUMNS = [
     Column("Missed", _missed),
     Column("Undefined", lambda row: _number(row.undefined), in_terminal=False),
     Column("Runs", lambda row: f"{row.runs_done}/{row.runs_done + row.runs_failed + row.runs_unfinished}"),
-    Column("Time", lambda row: _duration(row.seconds)),
+    Column("Time", lambda row: case_seconds(row.seconds)),
     Column("Parameters", lambda row: _number(row.parameters / 1e6, 2, " M"), in_terminal=False),
     Column("Passes", lambda row: _number(row.passes, 1), in_terminal=False),
     Column("Memory", lambda row: _number(row.peak_memory_mb, 0, " MB"), in_terminal=False),
-    Column("Tuning", _tuning, in_terminal=False),
+    Column("Tuning", tuning_text, in_terminal=False),
 ]
 TRACK = {"run": "", "tuned": ", tuned hyper-parameters"}
 NOTES = (
@@ -234,7 +242,7 @@ def _sections(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
         size = f"{' or '.join(map(str, counts))} cases" if counts else "no scores"
         yield (
             f"{dataset}: {test_set} ({size}), protocol {protocol}, {part['selection'].iloc[0]} weights{TRACK[str(kind)]}",
-            list(part.itertuples()),
+            rows_of(part),
         )
 
 
@@ -288,25 +296,51 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 def to_csv(table: pd.DataFrame) -> str:
     """The leaderboard with every column, unrounded, as CSV."""
-    return table.to_csv(index=False)
+    return without_formulas(table).to_csv(index=False)
 
 
-def write_report(records: Records, out: Path) -> list[Path]:
-    """Write leaderboard.csv, leaderboard.md and, where anything finished, figures/label_efficiency.png and .svg.
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before every text that a spreadsheet would take for a formula."""
+    texts = table.select_dtypes(["object", "string"])
+    return table.assign(**{str(name): column.map(_harmless) for name, column in texts.items()})
 
-    Returns:
-        The files written.
 
-    Raises:
-        BadInput: as ``leaderboard``.
-    """
+def _harmless(value: Any) -> Any:
+    return (
+        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and value != "-" else value
+    )
+
+
+TEX = str.maketrans(
+    {letter: f"\\{letter}" for letter in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
+)
+
+
+def to_latex(table: pd.DataFrame) -> str:
+    """The leaderboard's main columns as LaTeX, for booktabs: a table per dataset, protocol and test set."""
+    shown = [column for column in COLUMNS if column.in_terminal]
+    parts = []
+    for title, rows in _sections(table):
+        lines = [r"\begin{table}", rf"\caption{{{title.translate(TEX)}}}", r"\centering"]
+        lines += [rf"\begin{{tabular}}{{{''.join('l' if column.is_name else 'r' for column in shown)}}}", r"\toprule"]
+        lines += [" & ".join(_header(column, rows).translate(TEX) for column in shown) + r" \\", r"\midrule"]
+        for row, following in zip(rows, [*rows[1:], None], strict=True):
+            lines.append(" & ".join(column.text(row).translate(TEX) for column in shown) + r" \\")
+            if following is not None and following.labels != row.labels:
+                lines.append(r"\addlinespace")
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]))
+    return "\n".join(parts)
+
+
+def write_leaderboard(table: pd.DataFrame, out: Path) -> list[Path]:
+    """Write leaderboard.csv, .md and .tex and, where anything finished, figures/label_efficiency.png and .svg; returns the files."""
     from reports.figures import label_efficiency  # matplotlib is slow to import, and `run` shows the table without it
 
-    table = leaderboard(records)
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / "leaderboard.csv", out / "leaderboard.md"]
-    for path, text in zip(paths, [to_csv(table), to_markdown(table)], strict=True):
-        path.write_text(text, encoding="utf-8")
+    forms = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+    paths = [out / f"leaderboard.{form}" for form in forms]
+    for path, text in zip(paths, forms.values(), strict=True):
+        path.write_text(text(table), encoding="utf-8")
     if table["dsc"].notna().any():
         paths += label_efficiency(table, out / "figures" / "label_efficiency")
     return paths

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 RESAMPLES = 10_000
 
@@ -20,8 +23,8 @@ def case_scores(cases: pd.DataFrame) -> pd.DataFrame:
         Columns cell, test_set, network, selection, metric, case, value.
     """
     case = ["cell", "test_set", "network", "selection", "metric", "case"]
-    volumes = cases.groupby([*case, "volume"], sort=False)["value"].mean()
-    return volumes.groupby(case, sort=False).mean().reset_index()
+    volumes = cases.groupby([*case, "volume"], sort=False, observed=True)["value"].mean()
+    return volumes.groupby(case, sort=False, observed=True).mean().reset_index()
 
 
 def mean_and_interval(scores: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
@@ -72,3 +75,192 @@ def expected_best(scores: np.ndarray) -> np.ndarray:
 def _times_drawn(n: int, seed: int) -> np.ndarray:
     """(RESAMPLES, n): how often each of n things is drawn in n draws with replacement."""
     return np.random.default_rng((seed, n)).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(float)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A paired difference: Hodges-Lehmann estimate with its interval, exact two-sided Wilcoxon p, and how many pairs."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def paired_shift(differences: np.ndarray, level: float = 0.95) -> Shift:
+    """How far paired differences lie from 0: signed-rank test with the estimate and interval that belong to it.
+
+    p is exact also with ties (midranks); zeros are dropped for it (Wilcoxon 1945). The estimate is the median of the Walsh averages
+    (d_i + d_j)/2, i <= j, and the interval their order statistics at the exact quantiles of the signed-rank sum (Hollander & Wolfe,
+    Nonparametric Statistical Methods, section 3.2-3.3). Given means over runs, it speaks of other cases with these very runs; of
+    training again speaks ``better_probability``.
+
+    Args:
+        differences: (C,) one per case; NaN is dropped.
+
+    Returns:
+        p 1 where nothing differs; an interval of NaN where the pairs are too few for the level.
+    """
+    differences = np.asarray(differences, dtype=float)
+    differences = differences[~np.isnan(differences)]
+    n = len(differences)
+    if n == 0:
+        return Shift(np.nan, np.nan, np.nan, 1.0, 0)
+    first, second = np.triu_indices(n)
+    walsh = np.sort((differences[first] + differences[second]) / 2)
+    sums = np.cumsum(_signed_rank_chances(2 * np.arange(1, n + 1)))[::2]  # of the rank sum, whole numbers only
+    outside = int(np.searchsorted(sums, (1 - level) / 2, side="right"))  # how many averages are cut off at either end
+    low, high = (walsh[outside - 1], walsh[-outside]) if outside else (np.nan, np.nan)
+    return Shift(float(np.median(walsh)), float(low), float(high), _signed_rank_p(differences), n)
+
+
+def _signed_rank_p(differences: np.ndarray) -> float:
+    moved = differences[differences != 0]
+    if not len(moved):
+        return 1.0
+    ranks = np.rint(2 * stats.rankdata(np.abs(moved))).astype(int)  # doubled: midranks are halves
+    chances = _signed_rank_chances(ranks)
+    observed = int(ranks[moved > 0].sum())
+    tail = min(chances[: observed + 1].sum(), chances[observed:].sum())
+    return float(min(1.0, 2 * tail))
+
+
+def _signed_rank_chances(ranks: np.ndarray) -> np.ndarray:
+    """Chance of every sum, 0 to all, of a random half of whole-number ranks: each counts with chance 1/2."""
+    chances = np.zeros(int(ranks.sum()) + 1)
+    chances[0] = 1.0
+    for rank in ranks:
+        chances[rank:] = (chances[rank:] + chances[: len(chances) - rank]) / 2
+        chances[:rank] /= 2
+    return chances
+
+
+def smallest_p(n: int) -> float:
+    """The smallest two-sided p that the signed-rank test can give with n pairs: 2 / 2^n."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p-values (Scand. J. Stat. 1979), in the order given; NaN stays and does not count."""
+    p = np.asarray(p, dtype=float)
+    adjusted = np.full(len(p), np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return adjusted
+
+
+def better_probability(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """P(A > B) over paired runs, ties counting half, with its bootstrap interval over runs: (probability, low, high).
+
+    Bouthillier et al., Accounting for variance in machine learning benchmarks, MLSys 2021.
+
+    Args:
+        a, b: (R,) mean scores of the same runs (draw, seed).
+
+    Returns:
+        NaN for the interval where there is one run.
+    """
+    wins = (np.asarray(a) > np.asarray(b)) + 0.5 * (np.asarray(a) == np.asarray(b))
+    if len(wins) < 2:
+        return float(wins.mean()), np.nan, np.nan
+    resampled = _times_drawn(len(wins), seed=0) @ wins / len(wins)
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(wins.mean()), float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Ranks of M methods, 1 best: of the means, their range when other cases are drawn, how often each takes each rank, stability.
+
+    rank, low, high: (M,). frequency: (M, M), method by rank. tau: mean Kendall tau of resampled rankings to the full one.
+    """
+
+    rank: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    frequency: np.ndarray
+    tau: float
+
+
+def rank_bootstrap(scores: np.ndarray, level: float = 0.95) -> Ranks:
+    """Mean-then-rank and its bootstrap over cases (Wiesenfarth et al., challengeR, Sci. Rep. 2021); tied means share their mean rank.
+
+    Args:
+        scores: (M, C) methods x cases, higher is better; NaN is left out of a mean.
+    """
+    defined = ~np.isnan(scores)
+    drawn = _times_drawn(scores.shape[1], seed=1)
+    counts = drawn @ defined.T
+    with np.errstate(invalid="ignore"):
+        means = np.where(counts > 0, drawn @ np.where(defined, scores, 0.0).T / counts, -np.inf)
+    ranks = stats.rankdata(-means.round(12), axis=1)
+    full = stats.rankdata(-np.nanmean(scores, axis=1).round(12))
+    places = np.floor(ranks).astype(int) - 1
+    frequency = np.stack([np.bincount(column, minlength=len(scores)) for column in places.T]) / len(ranks)
+    low, high = np.quantile(ranks, [(1 - level) / 2, (1 + level) / 2], axis=0, method="nearest")
+    return Ranks(full, low, high, frequency, _mean_tau(ranks, full))
+
+
+def _mean_tau(ranks: np.ndarray, full: np.ndarray) -> float:
+    """Mean over rankings (B, M) of Kendall's tau-a to ``full``: agreeing less disagreeing pairs, of all pairs."""
+    first, second = np.triu_indices(len(full), 1)
+    if not len(first):
+        return 1.0
+    reference = np.sign(full[first] - full[second])
+    some = ranks[:1000]  # enough for a mean
+    return float((np.sign(some[:, first] - some[:, second]) @ reference).mean() / len(first))
+
+
+def ranks_by_test(scores: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Test-then-rank: ranks (M,) by how many others each is significantly better than, Holm over all pairs; ties share a rank."""
+    pairs = list(itertools.combinations(range(len(scores)), 2))
+    shifts = [paired_shift(scores[i] - scores[j]) for i, j in pairs]
+    wins = np.zeros(len(scores))
+    for (i, j), shift, p in zip(pairs, shifts, holm(np.array([shift.p for shift in shifts])), strict=True):
+        if p < 1 - level:
+            wins[i if shift.estimate > 0 else j] += 1
+    return stats.rankdata(-wins)
+
+
+def detectable_difference(differences: np.ndarray, comparisons: int = 1, level: float = 0.95, power: float = 0.8) -> float:
+    """The mean paired difference that the signed-rank test finds with this power, given the spread of the differences.
+
+    (z_a + z_b) s / sqrt(n 3/pi): normal approximation with the test's asymptotic relative efficiency; Bonferroni for ``comparisons``.
+    """
+    differences = np.asarray(differences, dtype=float)
+    differences = differences[~np.isnan(differences)]
+    if len(differences) < 2:
+        return np.nan
+    quantiles = stats.norm.ppf(1 - (1 - level) / 2 / max(1, comparisons)) + stats.norm.ppf(power)
+    return float(quantiles * differences.std(ddof=1) / np.sqrt(len(differences) * 3 / np.pi))
+
+
+def power_of(n: int, effect: float, sd: float, level: float = 0.95) -> float:
+    """Chance that the signed-rank test of n pairs finds a mean difference ``effect`` of spread ``sd``; as ``detectable_difference``."""
+    return float(stats.norm.cdf(effect / sd * np.sqrt(n * 3 / np.pi) - stats.norm.ppf(1 - (1 - level) / 2)))
+
+
+def gap_closed(score: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """(x - lower) / (upper - lower): how much of the way from supervised with few labels to supervised with all; NaN without a gap."""
+    gap = np.asarray(upper, dtype=float) - lower
+    return np.where(gap > 0, (score - lower) / np.where(gap > 0, gap, 1.0), np.nan)
+
+
+def interquartile_mean(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of the middle half over tasks and runs, with a bootstrap interval over the runs of each task: (mean, low, high).
+
+    Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, NeurIPS 2021.
+
+    Args:
+        values: (T, R) tasks x runs; NaN where a run is not done.
+    """
+    tasks = [row[~np.isnan(row)] for row in np.asarray(values, dtype=float)]
+    tasks = [row for row in tasks if len(row)]
+    if not tasks:
+        return np.nan, np.nan, np.nan
+    rng = np.random.default_rng(0)
+    resampled = np.concatenate([rng.choice(row, (RESAMPLES, len(row))) for row in tasks], axis=1)
+    low, high = np.quantile(stats.trim_mean(resampled, 0.25, axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(stats.trim_mean(np.concatenate(tasks), 0.25)), float(low), float(high)

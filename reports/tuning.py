@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from reports.leaderboard import rows_of
 from reports.statistics import expected_best
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def to_terminal(studies: pd.DataFrame) -> Group:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("Labels", "Method", "Trials", "Steps", "Published", "Best", "Best hyper-parameters"):
         grid.add_column(name, justify="left" if name in ("Method", "Best hyper-parameters") else "right", overflow="fold")
-    for row in _rows(studies):
+    for row in rows_of(studies):
         values = ", ".join(f"{name}={value:.3g}" for name, value in row.hparams.items())
         best = "the published ones" if row.published is not None and row.published == row.best else values
         extra = [f"{count} {what}" for count, what in ((row.pruned, "pruned"), (row.failed, "failed")) if count]
@@ -95,10 +96,6 @@ def to_terminal(studies: pd.DataFrame) -> Group:
         grid.add_row(str(row.labels), row.method, trials, str(row.steps), _percent(row.published), _percent(row.best), best)
     title = "tuning: validation DSC % of the last weights; the same steps for each method and budget"
     return Group(Text(title, style="bold"), grid, Text(NOTE, style="dim"), Text())
-
-
-def _rows(table: pd.DataFrame) -> list[Any]:
-    return list(table.itertuples())
 
 
 def _percent(score: float | None) -> str:
@@ -119,7 +116,7 @@ def write(records: Records, folder: Path) -> list[Path]:
         table.assign(hparams=table["hparams"].map(json.dumps)).to_csv(path, index=False)
     for (dataset, protocol), part in trials.groupby(["dataset", "protocol"], sort=False):
         paths += save(_growth(part), folder / f"{dataset}-{protocol}-best")
-    for row in _rows(studies):
+    for row in rows_of(studies):
         part = trials[trials["study"] == row.study]
         if (part["outcome"] == "done").sum() > 1:
             paths += save(_search(part), folder / _file_name(row))
@@ -193,7 +190,7 @@ def _parallel(axes: Axes, trials: pd.DataFrame, names: list[str]) -> None:
     searched = trials["searched"].iloc[0]
     scores = 100 * trials["score"]
     scale = colors.Normalize(scores.min(), scores.max() if scores.max() > scores.min() else scores.min() + 1)
-    for row in _rows(trials.sort_values("score", na_position="first")):
+    for row in rows_of(trials.sort_values("score", na_position="first")):
         heights = [_place(row.hparams[name], searched[name]) for name in names]
         colour = "0.8" if np.isnan(row.score) else cm.viridis(scale(100 * row.score))
         published = row.number == 0
@@ -238,7 +235,7 @@ def _as_study(trials: pd.DataFrame) -> optuna.Study:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    for row in _rows(trials):
+    for row in rows_of(trials):
         ranges: dict[str, Any] = {
             name: optuna.distributions.FloatDistribution(**search) for name, search in row.searched.items()
         }

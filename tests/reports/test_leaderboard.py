@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import BadInput
-from reports.leaderboard import leaderboard, to_csv, to_markdown, to_terminal, write_report
+from reports.leaderboard import leaderboard, to_csv, to_latex, to_markdown, to_terminal, write_leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
 NAN = float("nan")
@@ -129,10 +129,11 @@ def test_markdown_is_a_well_formed_table_whatever_a_variant_is_called():
 
 
 def test_report_writes_tables_and_figures(grid, tmp_path):
-    paths = write_report(grid, tmp_path / "new" / "report")
+    paths = write_leaderboard(leaderboard(grid), tmp_path / "new" / "report")
     assert [path.name for path in paths] == [
         "leaderboard.csv",
         "leaderboard.md",
+        "leaderboard.tex",
         "label_efficiency.png",
         "label_efficiency.svg",
     ]
@@ -141,16 +142,34 @@ def test_report_writes_tables_and_figures(grid, tmp_path):
 
 
 def test_report_of_failures_alone_is_a_table_of_failures(tmp_path):
-    paths = write_report(make_records([failed(), failed(labels=7)]), tmp_path)
-    assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md"]
+    paths = write_leaderboard(leaderboard(make_records([failed(), failed(labels=7)])), tmp_path)
+    assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.tex"]
     assert (tmp_path / "leaderboard.md").read_text().count("| failed |") == 2
 
 
-def test_report_of_nothing_is_refused(tmp_path):
+def test_report_of_nothing_is_refused():
     with pytest.raises(BadInput, match="nothing to report"):
-        write_report(make_records([]), tmp_path)
+        leaderboard(make_records([]))
+
+
+def test_spreadsheets_see_no_formula_and_latex_no_command():
+    one = cell("=cmd|' /C calc'!A0")
+    table = leaderboard(make_records([one, failed(variant="a_b[x=50%]") | {"error": "@SUM(A1)"}], scores(one, {"a": 0.5})))
+    read = pd.read_csv(StringIO(to_csv(table)))
+    assert set(read["variant"]) == {"'=cmd|' /C calc'!A0", "a_b[x=50%]"} and "'@SUM(A1)" in set(read["error"])
+    assert not any(str(value).startswith(("=", "@", "+")) for column in read for value in read[column])
+    assert r"a\_b[x=50\%]" in to_latex(table) and to_latex(table).count(r"\begin{tabular}") == 1
+
+
+def test_cells_asked_for_and_not_run_are_shown_as_such():
+    done = cell("cps")
+    waiting = {k: v for k, v in failed(variant="cctr").items() if k != "error"} | {"outcome": "unfinished"}
+    table = leaderboard(make_records([done, waiting], scores(done, {"a": 0.5})))
+    row = table.set_index("variant").loc["cctr"]
+    assert (row["runs_done"], row["runs_failed"], row["runs_unfinished"]) == (0, 0, 1)
+    assert "to do" in printed(table) and "0/1" in to_markdown(table)
 
 
 def test_reports_import_neither_torch_nor_monai():
-    code = "import sys, reports.leaderboard, reports.figures; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
+    code = "import sys, benchmark.records, reports.report; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,127 @@
+"""Who is better than whom: paired on the same cases and the same runs, from records alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases
+from reports.statistics import (
+    Ranks,
+    better_probability,
+    case_scores,
+    detectable_difference,
+    holm,
+    paired_shift,
+    rank_bootstrap,
+    ranks_by_test,
+)
+
+if TYPE_CHECKING:
+    from benchmark.records import Records
+
+ENOUGH_CASES = 2
+
+
+@dataclass(frozen=True)
+class Field:
+    """Everything that ran at one budget on one test set: DSC of each variant for every run and case.
+
+    section: dataset, protocol, kind, test set. scores: (variants, runs, cases) fractions, variants best first; NaN where a run of a
+    variant is not done. runs: (draw, seed).
+    """
+
+    section: tuple[str, ...]
+    labels: int
+    variants: tuple[str, ...]
+    runs: tuple[tuple[int, int], ...]
+    cases: tuple[str, ...]
+    scores: np.ndarray
+
+    @cached_property
+    def means(self) -> np.ndarray:
+        """(variants, cases): means over the runs that every variant has done, or over each variant's own where there is none."""
+        complete = ~np.isnan(self.scores).all(2).any(0)
+        return np.nanmean(self.scores[:, complete] if complete.any() else self.scores, axis=1)
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """Ranks of mean scores and how they move when other cases are drawn."""
+        return rank_bootstrap(self.means)
+
+    @cached_property
+    def ranks_by_test(self) -> np.ndarray:
+        """(variants,): ranks by how many others each is significantly better than."""
+        return ranks_by_test(self.means)
+
+    @cached_property
+    def p_values(self) -> np.ndarray:
+        """(variants, variants): Holm-adjusted p of all pairs; NaN on the diagonal."""
+        pairs = list(itertools.combinations(range(len(self.variants)), 2))
+        adjusted = holm(np.array([paired_shift(self.means[i] - self.means[j]).p for i, j in pairs]))
+        table = np.full((len(self.variants),) * 2, np.nan)
+        for (i, j), p in zip(pairs, adjusted, strict=True):
+            table[i, j] = table[j, i] = p
+        return table
+
+    def against(self, baseline: str) -> pd.DataFrame:
+        """Each other variant against ``baseline``, over the runs that both have done; empty where it has not run.
+
+        Columns variant, shift, shift_low, shift_high (Hodges-Lehmann over cases, DSC fractions), p (Wilcoxon, Holm over the
+        variants), better, better_low, better_high (P of a better run), detectable (the difference found with 80 % power), paired_runs.
+        """
+        if baseline not in self.variants:
+            return pd.DataFrame(columns=AGAINST)
+        base = self.scores[self.variants.index(baseline)]
+        rows = []
+        for variant, scores in zip(self.variants, self.scores, strict=True):
+            both = ~(np.isnan(scores).all(1) | np.isnan(base).all(1))
+            if variant == baseline or not both.any():
+                continue
+            differences = np.nanmean(scores[both], 0) - np.nanmean(base[both], 0)
+            shift = paired_shift(differences)
+            better = better_probability(np.nanmean(scores[both], 1), np.nanmean(base[both], 1))
+            found = detectable_difference(differences, comparisons=len(self.variants) - 1)
+            rows.append([variant, shift.estimate, shift.low, shift.high, shift.p, *better, found, int(both.sum())])
+        table = pd.DataFrame(rows, columns=AGAINST)
+        return table.assign(p=holm(table["p"].to_numpy(dtype=float)))
+
+
+AGAINST = [
+    *["variant", "shift", "shift_low", "shift_high", "p"],
+    *["better", "better_low", "better_high", "detectable", "paired_runs"],
+]
+
+
+def fields(records: Records, selection: str = "last") -> Iterator[Field]:
+    """Every budget of every section in which a run is done, in the leaderboard's order.
+
+    Raises:
+        BadInput: as ``leaderboard``.
+    """
+    records = records.without_trials()
+    check_comparable(records.cells)
+    cases = reported_cases(records, selection)
+    cases = cases[cases["metric"] == "dsc"]
+    known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
+    scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
+    groups: Any = scores.groupby([*SECTION, "labels"])
+    for (*section, labels), part in groups:
+        table = part.pivot_table(index="variant", columns=["draw", "seed", "case"], values="value")
+        runs = tuple(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in table.columns))
+        names = tuple(sorted(part["case"].unique()))
+        full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
+        order = full.mean(axis=1).sort_values(ascending=False, kind="stable").index
+        values = full.loc[order].to_numpy().reshape(len(order), len(runs), len(names))
+        yield Field(tuple(section), int(labels), tuple(map(str, order)), runs, names, values)
+
+
+def baseline_of(name: str, section: tuple[str, ...]) -> str:
+    """The baseline's variant in a section: tuned ones are compared with the tuned baseline."""
+    return f"{name} (tuned)" if section[2] == "tuned" else name

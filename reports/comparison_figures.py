@@ -1,0 +1,261 @@
+"""Figures of a section: every case, differences, ranks, classes, draws, cost, training. The same records give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
+
+from reports.comparison import Field, baseline_of
+from reports.figures import STYLE, look
+from reports.leaderboard import SECTION, reported_cases, rows_of
+
+if TYPE_CHECKING:
+    from benchmark.records import Records
+
+ROW_HEIGHT = 0.24
+WORSE, TIED, BETTER = "#d55e00", "0.55", "#0173b2"
+WHY_NOT_STARS = "colours say only whether the Holm-adjusted p is below .05"
+
+
+def _panels(found: list[Field], width: float, height: float, sharex: bool = True) -> tuple[Figure, list[Axes]]:
+    """A panel per budget, side by side."""
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(1.8 + width * len(found), 0.9 + height), layout="constrained")
+        grid = figure.subplots(1, len(found), squeeze=False, sharex=sharex)[0]
+    for axes, field in zip(grid, found, strict=True):
+        axes.set_title(f"{field.labels} labelled", loc="left", fontsize="medium")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, list(grid)
+
+
+def _name_rows(axes: Axes, names: list[str]) -> None:
+    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+
+
+def every_case(found: list[Field]) -> Figure:
+    """DSC of every test case, a row per variant, a dot per case (mean over its runs); the bar is the mean."""
+    figure, panels = _panels(found, 3.4, ROW_HEIGHT * max(len(f.variants) for f in found))
+    for axes, field in zip(panels, found, strict=True):
+        spread = np.linspace(-0.28, 0.28, len(field.cases))
+        for row, scores in enumerate(field.means):
+            axes.scatter(100 * scores, row + spread, s=9, color=BETTER, alpha=0.55, linewidths=0)
+            axes.plot([100 * np.nanmean(scores)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)
+        _name_rows(axes, list(field.variants))
+        axes.set_xlabel("DSC (%) of a case")
+        axes.set_xlim(-2, 102)
+    return figure
+
+
+def differences(found: list[Field], baseline: str) -> Figure | None:
+    """Paired difference from the baseline (Hodges-Lehmann shift with 95 % interval), a row per variant; None where it has not run."""
+    tables = [(field, field.against(baseline_of(baseline, field.section))) for field in found]
+    tables = [(field, table) for field, table in tables if len(table)]
+    if not tables:
+        return None
+    figure, panels = _panels([f for f, _ in tables], 3.4, ROW_HEIGHT * max(len(table) for _, table in tables))
+    for axes, (_, table) in zip(panels, tables, strict=True):
+        table = table.sort_values("shift", ascending=False, ignore_index=True)
+        for row in rows_of(table):
+            colour = TIED if not row.p < 0.05 else BETTER if row.shift > 0 else WORSE
+            if not np.isnan(row.shift_low):
+                axes.plot([100 * row.shift_low, 100 * row.shift_high], [row.Index] * 2, color=colour, linewidth=1.8)
+            axes.plot(100 * row.shift, row.Index, "o", color=colour, markersize=5)
+        axes.axvline(0, color="black", linewidth=0.8)
+        _name_rows(axes, list(table["variant"]))
+        axes.set_xlabel(f"DSC points over {baseline}")
+    return figure
+
+
+def _heatmap(axes: Axes, values: np.ndarray, rows: list[str], columns: list[str], form: str = ".0f", **more: Any) -> None:
+    table = pd.DataFrame(values, rows, columns)
+    sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": 7}, linewidths=0.5, **more)
+    axes.tick_params(axis="y", labelrotation=0, labelsize="small", length=0)
+    axes.tick_params(axis="x", labelrotation=45 if max(map(len, columns)) > 4 else 0, labelsize="small", length=0)
+
+
+def by_class(found: list[Field], records: Records) -> Figure:
+    """Mean DSC of each class, a row per variant."""
+    scores = reported_cases(records.without_trials())
+    scores = scores[(scores["metric"] == "dsc") & (scores[SECTION] == list(found[0].section)).all(axis=1)]
+    case = scores.groupby(["labels", "variant", "class", "cell", "case"], observed=True)["value"].mean()
+    means = case.groupby(["labels", "variant", "class"], observed=True).mean().unstack("class")
+    classes = list(map(str, means.columns))
+    figure, panels = _panels(found, 0.9 + 0.62 * len(classes) + 1.2, ROW_HEIGHT * max(len(f.variants) for f in found) + 0.5)
+    for axes, field in zip(panels, found, strict=True):
+        values = 100 * means.loc[field.labels].reindex(list(field.variants)).to_numpy()
+        _heatmap(axes, values, list(field.variants), classes, cmap="viridis", vmin=0, vmax=100, cbar=False)
+    return figure
+
+
+def by_run(found: list[Field]) -> Figure:
+    """Mean DSC in each run: how much the draw and the seed matter beside the method."""
+    runs = max(len(field.runs) for field in found)
+    figure, panels = _panels(found, 1.9 + 0.45 * runs, ROW_HEIGHT * max(len(f.variants) for f in found) + 0.4, sharex=False)
+    for axes, field in zip(panels, found, strict=True):
+        with np.errstate(all="ignore"):
+            values = 100 * np.ma.masked_invalid(field.scores).mean(2).filled(np.nan)
+        names = [f"d{draw} s{seed}" for draw, seed in field.runs]
+        _heatmap(axes, values, list(field.variants), names, cmap="viridis", vmin=0, vmax=100, cbar=False)
+    return figure
+
+
+def ranking(field: Field) -> Figure:
+    """One budget: how often each variant takes each rank when other cases are drawn, and which pairs differ (Holm-adjusted p)."""
+    size = len(field.variants)
+    side = 1.2 + 0.34 * size
+    with sns.axes_style("white"):
+        figure = Figure(figsize=(2 * side + 3.4, side + 0.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+    names, ranks = list(field.variants), list(map(str, range(1, size + 1)))
+    _heatmap(left, np.round(100 * field.ranks.frequency), names, ranks, cmap="Blues", vmin=0, vmax=100, cbar=False)
+    left.set_title("how often (%) at each rank", loc="left", fontsize="medium")
+    shown = field.p_values
+    sns.heatmap(
+        pd.DataFrame(shown, names, names), ax=right, annot=size <= 12, fmt=".2f", annot_kws={"fontsize": 7}, cmap="rocket", vmin=0,
+        vmax=0.2, linewidths=0.5, cbar_kws={"label": "Holm-adjusted p"},
+    )  # fmt: skip
+    right.tick_params(axis="y", labelrotation=0, labelsize="small")
+    right.tick_params(axis="x", labelrotation=90, labelsize="small")
+    right.set_title("paired Wilcoxon tests", loc="left", fontsize="medium")
+    figure.suptitle(f"{field.labels} labelled", x=0.01, ha="left", fontsize="medium")
+    return figure
+
+
+def cost(found: list[Field], board: pd.DataFrame) -> Figure:
+    """DSC against seconds of training; what no other variant beats in both is joined by a line."""
+    figure, panels = _panels(found, 3.2, 3.0)
+    names = sorted({variant for field in found for variant in field.variants})
+    rows = board[(board[SECTION] == list(found[0].section)).all(axis=1) & board["dsc"].notna()]
+    for axes, field in zip(panels, found, strict=True):
+        part = rows[rows["labels"] == field.labels].sort_values(["seconds", "dsc"], ascending=[True, False])
+        for row in rows_of(part):
+            axes.plot(row.seconds, 100 * row.dsc, markersize=7, **_marker(names.index(row.variant)))
+        front = part[part["dsc"] > part["dsc"].cummax().shift(fill_value=-1.0)]
+        axes.plot(front["seconds"], 100 * front["dsc"], color="0.6", linewidth=1, zorder=0)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("seconds of a run")
+    panels[0].set_ylabel("DSC (%)")
+    _legend(figure, names, _marker)
+    return figure
+
+
+def _marker(number: int) -> dict[str, Any]:
+    return look(number) | {"linestyle": ""}
+
+
+def _legend(figure: Figure, names: list[str], style: Callable[[int], dict[str, Any]]) -> None:
+    handles = [Line2D([], [], label=name, **style(i)) for i, name in enumerate(names)]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize="small", ncols=1 + len(names) // 22)
+
+
+def training(found: list[Field], records: Records) -> Figure | None:
+    """Validation DSC over the steps, mean of the runs; None where nothing was validated."""
+    cells = records.cells.reindex(columns=[*records.cells.columns, "looks"]) if "looks" not in records.cells else records.cells
+    dataset, protocol, kind, _ = found[0].section
+    here = (
+        (cells["dataset"] == dataset) & (cells["protocol"] == protocol) & (cells["kind"] == kind) & (cells["outcome"] == "done")
+    )
+    rows = [
+        (row.labels, row.variant, step, score)
+        for row in rows_of(cells[here])
+        for step, score in (row.looks if isinstance(row.looks, list) else [])
+    ]
+    if not rows:
+        return None
+    table = pd.DataFrame(rows, columns=["labels", "variant", "step", "score"])
+    figure, panels = _panels(found, 3.2, 3.0)
+    names = sorted(table["variant"].unique())
+    for axes, field in zip(panels, found, strict=True):
+        means = table[table["labels"] == field.labels].groupby(["variant", "step"])["score"].mean()
+        for variant, line in means.groupby(level="variant"):
+            steps = line.droplevel("variant")
+            axes.plot(steps.index, 100 * steps.to_numpy(), markersize=4, linewidth=1.2, **look(names.index(str(variant))))
+        axes.set_xlabel("step")
+    panels[0].set_ylabel("validation DSC (%)")
+    _legend(figure, names, look)
+    return figure
+
+
+def against_published(board: pd.DataFrame, section: tuple[str, ...]) -> Figure | None:
+    """Ours with its interval beside each published number of the same dataset, method and budget; None where there is none."""
+    from reports.published import published
+
+    rows = rows_of(board[(board[SECTION] == list(section)).all(axis=1) & board["dsc"].notna()])
+    pairs = [
+        (row, [p for p in published() if (p.dataset, p.method, p.labels) == (row.dataset, row.variant, row.labels)])
+        for row in rows
+    ]
+    pairs = [(row, numbers) for row, numbers in pairs if numbers and row.kind == "run"]
+    if not pairs:
+        return None
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(8, 0.9 + 0.3 * len(pairs)), layout="constrained")
+        axes = figure.subplots()
+    fills = {"read": "full", "secondary": "left", "unchecked": "none"}
+    for place, (row, numbers) in enumerate(pairs):
+        axes.plot([100 * row.dsc_low, 100 * row.dsc_high], [place] * 2, color=BETTER, linewidth=2)
+        axes.plot(100 * row.dsc, place, "o", color=BETTER)
+        for number in numbers:
+            axes.plot(number.dsc, place, "D", color=WORSE, fillstyle=fills[number.confidence], markersize=6)
+    _name_rows(axes, [f"{row.variant}, {row.labels}" for row, _ in pairs])
+    axes.set_xlabel("DSC (%): ours with interval (blue); published (diamonds: full read, half second-hand, empty unchecked)")
+    axes.set_xlim(0, 100)
+    return figure
+
+
+def section_figures(
+    found: list[Field], records: Records, board: pd.DataFrame, baseline: str
+) -> Iterator[tuple[str, str, Figure]]:
+    """Every figure of a section: file name, caption, figure."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        yield (
+            "cases",
+            "Every test case: a dot is a case's DSC, mean over runs and classes; the bar is the mean.",
+            every_case(found),
+        )
+        for against in dict.fromkeys((baseline, "cctr")):
+            figure = differences(found, against)
+            if figure is not None:
+                caption = (
+                    f"Paired differences from {against}: Hodges-Lehmann shift over cases with 95 % interval; {WHY_NOT_STARS}."
+                )
+                yield f"against-{against}", caption, figure
+        yield "classes", "Mean DSC (%) of each class.", by_class(found, records)
+        if any(len(field.runs) > 1 for field in found):
+            yield (
+                "runs",
+                "Mean DSC (%) of each run (draw, seed): columns that differ say how much the labelled cases matter.",
+                by_run(found),
+            )
+        for field in found:
+            if len(field.variants) > 1:
+                caption = (
+                    f"{field.labels} labelled: ranks over 10,000 resamples of the cases, and Holm-adjusted p of all pairs."
+                )
+                yield f"ranks-{field.labels}", caption, ranking(field)
+        yield "cost", "Accuracy against training time; the grey line joins what nothing else beats in both.", cost(found, board)
+        figure = training(found, records)
+        if figure is not None:
+            yield "training", "Validation DSC during training, mean over runs.", figure
+        figure = against_published(board, found[0].section)
+        if figure is not None:
+            yield (
+                "published",
+                "Ours beside published numbers; protocols differ, see the verdict column of the leaderboard.",
+                figure,
+            )

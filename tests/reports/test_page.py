@@ -1,0 +1,211 @@
+"""The page: whole, harmless, the same for the same records; sorted and filtered in a real browser."""
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.comparison import fields
+from reports.page import COLUMNS, in_words, table_rows
+from reports.published import Published, published, published_for
+from reports.report import write_report
+from tests.reports.made_up_records import cell, failed, make_records, scores
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on two datasets, four methods, two budgets, tuned and untuned, one failed and one unfinished cell."""
+    out = tmp_path_factory.mktemp("report")
+    write_report(made_up(), out)
+    return out
+
+
+def made_up():
+    rng = np.random.default_rng(0)
+    cells, rows = [], []
+    for dataset in ("acdc", "phantom"):
+        for level, variant in enumerate(["supervised", "cps", "mean_teacher", "cctr", "supervised (tuned)", "cctr (tuned)"]):
+            for labels in (1, 7):
+                for run in range(2):
+                    kind = "tuned" if "tuned" in variant else "run"
+                    spent = {"trials": 20, "steps": 8000, "seconds": 1800.0} if kind == "tuned" else None
+                    looks = [[100, 0.2], [400, 0.4 + 0.05 * level]]
+                    cells.append(cell(variant, labels, run, dataset=dataset, kind=kind, tuning=spent, looks=looks))
+                    values = 0.3 + 0.08 * level + 0.02 * labels + rng.normal(0, 0.05, 8)
+                    rows += scores(cells[-1], {f"case{i}": float(v) for i, v in enumerate(values)})
+                    rows += scores(cells[-1], {f"case{i}": float(v) for i, v in enumerate(values)}, selection="val")
+    cells.append(failed(variant="fixmatch", labels=1) | {"error": "RuntimeError: <b>loss</b> is nan"})
+    cells.append(failed(variant="fixmatch", labels=7) | {"outcome": "unfinished", "error": None})
+    return make_records(cells, rows)
+
+
+def test_everything_is_written_and_the_same_records_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
+    names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
+    assert {"index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "cases.parquet"} <= names
+    for figure in ("cases", "against-supervised", "against-cctr", "classes", "runs", "ranks-1", "ranks-7", "cost", "training"):
+        assert (
+            f"figures/phantom-quick-run-test-{figure}.png" in names and f"figures/phantom-quick-run-test-{figure}.svg" in names
+        )
+    assert "figures/acdc-quick-run-test-published.png" in names
+    assert pd.read_parquet(written / "cases.parquet").equals(made_up().cases) or len(
+        pd.read_parquet(written / "cases.parquet")
+    ) == len(made_up().cases)
+    write_report(made_up(), tmp_path)
+    assert (tmp_path / "index.html").read_bytes() == (written / "index.html").read_bytes()
+
+
+def test_the_page_needs_nothing_from_anywhere(written: Path) -> None:
+    page = (written / "index.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page) and "@import" not in page and "url(" not in page
+    assert len(page) < 4_000_000 and "<b>loss</b>" not in page and "&lt;b&gt;loss&lt;/b&gt;" in page
+
+
+def test_names_cannot_leave_their_place(tmp_path: Path) -> None:
+    evil = cell("</script><script>alert(1)</script>", dataset="<img src=x onerror=alert(1)>")
+    write_report(make_records([evil, cell("supervised", dataset=evil["dataset"])], scores(evil, {"a": 0.5})), tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<script") == 2 and page.count("</script>") == 2 and "<img src=x" not in page
+    assert data_of(page)["rows"][0]  # and the table still has it
+    assert {path.parent for path in (tmp_path / "figures").iterdir()} == {tmp_path / "figures"}
+
+
+def test_rows_hold_what_the_leaderboard_and_the_comparison_say() -> None:
+    records = made_up()
+    found = {selection: list(fields(records, selection)) for selection in ("last", "val")}
+    rows = pd.DataFrame(table_rows(records, "supervised", found), columns=[column.key for column in COLUMNS])
+    mean = rows[
+        (rows["class"] == "mean") & (rows["selection"] == "last") & (rows["dataset"] == "phantom") & (rows["labels"] == 7)
+    ]
+    mean = mean.set_index("method")
+    assert mean.loc["cctr", "ranks"].startswith("1 (") and mean.loc["cctr", "better"] == 1.0
+    assert mean.loc["cctr", "shift_value"] == pytest.approx(0.24, abs=0.06) and pd.isna(mean.loc["supervised", "shift"])
+    assert mean.loc["cctr (tuned)", "tuning"] == "20 trials, 8000 steps, 30 min"
+    assert mean.loc["cctr (tuned)", "shift_value"] == pytest.approx(0.08, abs=0.06)  # against the tuned baseline
+    classes = rows[(rows["method"] == "cctr") & (rows["selection"] == "val") & (rows["labels"] == 1)]
+    assert set(classes["class"]) == {"mean", "rv", "myo", "lv"} and set(classes["used"]) == {"1 + 4 val"}
+    assert "not comparable: protocol quick" in set(rows["verdict"])
+
+
+def test_words_say_when_nothing_can_be_significant_and_call_a_tie_a_tie() -> None:
+    few = [cell(f"m{i}", 1) for i in range(4)]
+    rows = [row for i, one in enumerate(few) for row in scores(one, {c: 0.5 + 0.1 * i for c in "abcd"})]
+    (line,) = in_words(list(fields(make_records(few, rows))), "m0")
+    assert "no Wilcoxon test can fall below p = .05" in line and "a tie" in line and "say little" in line
+    many = [cell(name, 1, run) for name in ("supervised", "cctr") for run in range(5)]
+    rng = np.random.default_rng(1)
+    rows = [
+        r
+        for one in many
+        for r in scores(one, {f"c{i:02}": 0.4 + 0.3 * (one["variant"] == "cctr") + rng.normal(0, 0.02) for i in range(12)})
+    ]
+    (line,) = in_words(list(fields(make_records(many, rows))), "supervised")
+    assert "1 better (cctr), 0 worse, 0 tied" in line and "say little" not in line
+
+
+def test_published_numbers_are_compared_only_where_they_can_be() -> None:
+    assert len(published()) > 30 and {p.confidence for p in published()} == {"read", "secondary", "unchecked"}
+    row = type(
+        "Row", (), {"dataset": "acdc", "variant": "bcp", "labels": 3, "kind": "run", "protocol": "paper", "selection": "val"}
+    )
+    row.dsc, row.dsc_low, row.dsc_high = 0.87, 0.85, 0.89
+    claim = published_for(row)
+    assert isinstance(claim, Published) and claim.dsc == 87.59 and claim.verdict(row) == "within interval"
+    row.dsc, row.dsc_low, row.dsc_high = 0.95, 0.94, 0.96
+    assert claim.verdict(row) == "higher"
+    row.protocol = "quick"
+    assert claim.verdict(row) == "not comparable: protocol quick"
+    row.protocol, row.selection = "paper", "last"
+    assert claim.verdict(row) == "not comparable: selection val"
+    row.variant, row.labels = "mcsc", 1
+    assert published_for(row).verdict(row).startswith("not comparable: the number is unchecked")
+    row.kind = "tuned"
+    assert published_for(row) is None
+
+
+@pytest.fixture(scope="module")
+def browser(written: Path) -> Iterator[Any]:
+    """Headless Chromium on the page, served from this machine."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs Chromium and its driver (Debian: chromium, chromium-driver)")
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=written))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--window-size=1400,1000",
+    ):
+        options.add_argument(flag)
+    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    window.get(f"http://127.0.0.1:{server.server_port}/index.html")
+    yield window
+    window.quit()
+    server.shutdown()
+
+
+def table(browser: Any) -> pd.DataFrame:
+    header, *rows = browser.execute_script(
+        "return [...document.querySelectorAll('#board tr')].map(r => [...r.children].map(c => c.textContent))"
+    )
+    return pd.DataFrame(rows, columns=header)
+
+
+def choose(browser: Any, name: str, value: str) -> None:
+    script = "const s = document.querySelector(`[name='${arguments[0]}']`); s.value = arguments[1];"
+    browser.execute_script(script + "s.dispatchEvent(new Event(s.tagName === 'INPUT' ? 'input' : 'change'))", name, value)
+
+
+def test_a_browser_sorts_and_filters(browser: Any) -> None:
+    start = table(browser)
+    assert len(start) == 2 * 6 * 2 + 2 and set(start["Class"]) == {"mean"} and set(start["Weights"]) == {"last"}
+    choose(browser, "dataset", "phantom")
+    choose(browser, "labels", "7")
+    part = table(browser)
+    assert len(part) == 7 and set(part["Dataset"]) == {"phantom"} and set(part["Labels"]) == {"7"}
+    sort = "[...document.querySelectorAll('#board th button')].find(b => b.textContent === arguments[0]).click()"
+    browser.execute_script(sort, "DSC %")
+    best = table(browser)["DSC %"].tolist()
+    assert best[-1] == "–" and best[:-1] == sorted(best[:-1], key=float, reverse=True)
+    browser.execute_script(sort, "DSC %")
+    worst = table(browser)["DSC %"].tolist()
+    assert worst[-1] == "–" and worst[:-1] == best[-2::-1]
+    choose(browser, "track", "tuned")
+    assert set(table(browser)["Method"]) == {"supervised (tuned)", "cctr (tuned)"}
+    choose(browser, "track", "")
+    choose(browser, "class", "lv")
+    choose(browser, "method", "CCTR")
+    assert set(table(browser)["Class"]) == {"lv"} and len(table(browser)) == 2
+    choose(browser, "metric", "NSD")
+    assert "HD95" not in table(browser).columns and "NSD %" in table(browser).columns
+
+
+def test_on_a_phone_nothing_but_tables_is_wider_than_the_screen(browser: Any) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not [
+        entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "favicon" not in entry["message"]
+    ]
