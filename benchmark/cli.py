@@ -321,7 +321,7 @@ def report(
     from benchmark.grid import parse_numbers
     from benchmark.records import collect
     from benchmark.store import Store
-    from reports.leaderboard import leaderboard, to_terminal
+    from reports.leaderboard import to_terminal
     from reports.report import write_report
 
     opened = [Store(path) for path in stores or [Path("runs")]]
@@ -333,8 +333,8 @@ def report(
         err.print(
             f"note: no record of {baseline}, so nothing is compared with it; there are {', '.join(known)}", soft_wrap=True
         )
-    files = write_report(records, out_folder or opened[0].report, baseline)
-    out.print(to_terminal(leaderboard(records)))
+    table, files = write_report(records, out_folder or opened[0].report, baseline)
+    out.print(to_terminal(table))
     _wrote(files)
 
 

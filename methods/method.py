@@ -153,7 +153,7 @@ class Method(Segmenter):
             high=5,
             log=True,
             minimum=1e-3,
-            doc="factor on the protocol's learning rate; 1 in every published recipe",
+            doc="factor on the protocol's learning rate; 1 where the published sum of terms is not scaled",
         )
 
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}

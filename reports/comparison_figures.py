@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ROW_HEIGHT = 0.24
 WORSE, TIED, BETTER = "#d55e00", "0.55", "#0173b2"
+READABLE = 200
+"""Numbers in a heatmap; beyond that, colours alone."""
+
 WHY_NOT_STARS = "colours say only whether the Holm-adjusted p is below .05"
 
 
@@ -77,8 +80,14 @@ def differences(found: list[Field], baseline: str) -> Figure | None:
 
 
 def _heatmap(axes: Axes, values: np.ndarray, rows: list[str], columns: list[str], form: str = ".0f", **more: Any) -> None:
+    """Colours, with numbers where they can be read: not zeros, and none at all in a large table."""
     table = pd.DataFrame(values, rows, columns)
-    sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": 7}, linewidths=0.5, **more)
+    texts = (
+        np.vectorize(lambda value: format(value, form) if value else "")(values)
+        if np.count_nonzero(values) <= READABLE
+        else False
+    )
+    sns.heatmap(table, ax=axes, annot=texts, fmt="", annot_kws={"fontsize": 7}, linewidths=0.5, **more)
     axes.tick_params(axis="y", labelrotation=0, labelsize="small", length=0)
     axes.tick_params(axis="x", labelrotation=45 if max(map(len, columns)) > 4 else 0, labelsize="small", length=0)
 
@@ -119,13 +128,9 @@ def ranking(field: Field) -> Figure:
     names, ranks = list(field.variants), list(map(str, range(1, size + 1)))
     _heatmap(left, np.round(100 * field.ranks.frequency), names, ranks, cmap="Blues", vmin=0, vmax=100, cbar=False)
     left.set_title("how often (%) at each rank", loc="left", fontsize="medium")
-    shown = field.p_values
-    sns.heatmap(
-        pd.DataFrame(shown, names, names), ax=right, annot=size <= 12, fmt=".2f", annot_kws={"fontsize": 7}, cmap="rocket", vmin=0,
-        vmax=0.2, linewidths=0.5, cbar_kws={"label": "Holm-adjusted p"},
-    )  # fmt: skip
-    right.tick_params(axis="y", labelrotation=0, labelsize="small")
-    right.tick_params(axis="x", labelrotation=90, labelsize="small")
+    label = {"label": "Holm-adjusted p"}
+    _heatmap(right, field.p_values, names, names, ".2f", cmap="rocket", vmin=0, vmax=0.2, cbar_kws=label)
+    right.tick_params(axis="x", labelrotation=90)
     right.set_title("paired Wilcoxon tests", loc="left", fontsize="medium")
     figure.suptitle(f"{field.labels} labelled", x=0.01, ha="left", fontsize="medium")
     return figure

@@ -65,6 +65,8 @@ def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem``.png and .svg without dates or versions in them; returns both."""
     stem.parent.mkdir(parents=True, exist_ok=True)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, for both forms
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
     save_png(figure, paths[0])
     figure.savefig(paths[1], metadata={"Date": None, "Creator": None})

@@ -23,7 +23,6 @@ from reports.leaderboard import (
     SELECTIONS,
     TRACK,
     case_seconds,
-    leaderboard,
     reported_cases,
     rows_of,
     tuning_text,
@@ -109,11 +108,13 @@ METRIC_COLUMNS = {
 }
 
 
-def table_rows(records: Records, baseline: str, found: dict[str, list[Field]]) -> list[list[Any]]:
+def table_rows(
+    records: Records, baseline: str, boards: dict[str, pd.DataFrame], found: dict[str, list[Field]]
+) -> list[list[Any]]:
     """The page's table, a list of values in the order of COLUMNS per row: a row per method and budget, and one per class of it."""
     rows: list[dict[str, Any]] = []
     for selection in SELECTIONS:
-        board = leaderboard(records, selection)
+        board = boards[selection]
         if selection == "val":
             board = board[board["dsc"].notna()]
         compared = _compared(found[selection], baseline)
@@ -289,16 +290,21 @@ def picture(png: bytes) -> str:
 def page(
     records: Records,
     baseline: str,
+    boards: dict[str, pd.DataFrame],
     found: dict[str, list[Field]],
     sections: list[dict[str, Any]],
     tuning: list[dict[str, str]],
 ) -> str:
-    """The whole page. found: what was compared, by selection; sections: title and figures (caption, source) of each; tuning: figures."""
+    """The whole page.
+
+    boards, found: the leaderboard and what was compared, by selection. sections: title and figures (caption, source) of each; tuning:
+    figures.
+    """
     data = {
         "columns": [
             {k: v for k, v in vars(column).items() if v not in (None, "")} | {"header": column.header} for column in COLUMNS
         ],
-        "rows": table_rows(records, baseline, found),
+        "rows": table_rows(records, baseline, boards, found),
         "filters": [{"key": key, "title": title, "start": start} for key, title, start in FILTERS],
         "metrics": METRIC_COLUMNS,
     }

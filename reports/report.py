@@ -12,20 +12,22 @@ from reports.figures import save
 from reports.leaderboard import SELECTIONS, leaderboard, write_leaderboard
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.records import Records
 
 BASELINE = "supervised"
 OVERVIEW = "DSC against labelled cases, with 95 % intervals (crossed bootstrap over runs and cases)."
 
 
-def write_report(records: Records, out: Path, baseline: str = BASELINE) -> list[Path]:
-    """Write index.html, leaderboard.csv, .md and .tex, cases.parquet, and figures/*.png and .svg; returns the files.
+def write_report(records: Records, out: Path, baseline: str = BASELINE) -> tuple[pd.DataFrame, list[Path]]:
+    """Write index.html, leaderboard.csv, .md and .tex, cases.parquet, and figures/*.png and .svg; returns the leaderboard and the files.
 
     Raises:
         BadInput: as ``leaderboard``.
     """
-    board = leaderboard(records)
-    paths = write_leaderboard(board, out)
+    boards = {selection: leaderboard(records, selection) for selection in SELECTIONS}
+    paths = write_leaderboard(boards["last"], out)
     records.cases.to_parquet(out / "cases.parquet", index=False)
     paths.append(out / "cases.parquet")
 
@@ -35,7 +37,7 @@ def write_report(records: Records, out: Path, baseline: str = BASELINE) -> list[
     for section, group in itertools.groupby(found["last"], key=lambda field: field.section):
         title = page.section_title(section)
         figures = []
-        for name, caption, figure in comparison_figures.section_figures(list(group), records, board, baseline):
+        for name, caption, figure in comparison_figures.section_figures(list(group), records, boards["last"], baseline):
             files = save(figure, out / "figures" / _file_name(section, name))
             paths += files
             figures.append(_shown(caption, files[0]))
@@ -44,8 +46,8 @@ def write_report(records: Records, out: Path, baseline: str = BASELINE) -> list[
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    paths[-1].write_text(page.page(records, baseline, found, sections, shown), encoding="utf-8")
-    return paths
+    paths[-1].write_text(page.page(records, baseline, boards, found, sections, shown), encoding="utf-8")
+    return boards["last"], paths
 
 
 def _file_name(section: tuple[str, ...], name: str) -> str:

@@ -51,8 +51,8 @@ def mean_and_interval(scores: np.ndarray, level: float = 0.95) -> tuple[float, f
     if scores.size == 1:
         return mean, np.nan, np.nan
     runs, cases = _times_drawn(scores.shape[0], seed=0), _times_drawn(scores.shape[1], seed=1)
-    totals = ((runs @ np.where(defined, scores, 0.0)) * cases).sum(1)
-    counts = ((runs @ defined.astype(float)) * cases).sum(1)
+    totals = np.einsum("bc,bc->b", runs @ np.where(defined, scores, 0.0), cases)
+    counts = np.full(RESAMPLES, scores.size) if defined.all() else np.einsum("bc,bc->b", runs @ defined.astype(float), cases)
     drawn = counts > 0  # a resample of undefined scores only has no mean
     low, high = np.quantile(totals[drawn] / counts[drawn], [(1 - level) / 2, (1 + level) / 2])
     return mean, float(low), float(high)

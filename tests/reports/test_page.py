@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from reports.comparison import fields
+from reports.leaderboard import leaderboard
 from reports.page import COLUMNS, in_words, table_rows
 from reports.published import Published, published, published_for
 from reports.report import write_report
@@ -87,7 +88,8 @@ def test_names_cannot_leave_their_place(tmp_path: Path) -> None:
 def test_rows_hold_what_the_leaderboard_and_the_comparison_say() -> None:
     records = made_up()
     found = {selection: list(fields(records, selection)) for selection in ("last", "val")}
-    rows = pd.DataFrame(table_rows(records, "supervised", found), columns=[column.key for column in COLUMNS])
+    boards = {selection: leaderboard(records, selection) for selection in ("last", "val")}
+    rows = pd.DataFrame(table_rows(records, "supervised", boards, found), columns=[column.key for column in COLUMNS])
     mean = rows[
         (rows["class"] == "mean") & (rows["selection"] == "last") & (rows["dataset"] == "phantom") & (rows["labels"] == 7)
     ]
