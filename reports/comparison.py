@@ -107,8 +107,7 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
     """
     records = records.without_trials()
     check_comparable(records.cells)
-    cases = reported_cases(records, selection)
-    cases = cases[cases["metric"] == "dsc"]
+    cases = reported_cases(records, ["dsc"], selection)
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
     groups: Any = scores.groupby([*SECTION, "labels"])

@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -79,57 +80,62 @@ def differences(found: list[Field], baseline: str) -> Figure | None:
     return figure
 
 
-def _heatmap(axes: Axes, values: np.ndarray, rows: list[str], columns: list[str], form: str = ".0f", **more: Any) -> None:
+def _heatmap(axes: Axes, values: np.ndarray, rows: list[str], columns: list[str], form: str = ".0f", **more: Any) -> AxesImage:
     """Colours, with numbers where they can be read: not zeros, and none at all in a large table."""
-    table = pd.DataFrame(values, rows, columns)
-    texts = (
-        np.vectorize(lambda value: format(value, form) if value else "")(values)
-        if np.count_nonzero(values) <= READABLE
-        else False
-    )
-    sns.heatmap(table, ax=axes, annot=texts, fmt="", annot_kws={"fontsize": 7}, linewidths=0.5, **more)
-    axes.tick_params(axis="y", labelrotation=0, labelsize="small", length=0)
-    axes.tick_params(axis="x", labelrotation=45 if max(map(len, columns)) > 4 else 0, labelsize="small", length=0)
+    image = axes.imshow(values, aspect="auto", **more)
+    if np.count_nonzero(values) <= READABLE:
+        for (row, column), value in np.ndenumerate(values):
+            if value and not np.isnan(value):
+                red, green, blue, _ = image.cmap(image.norm(value))
+                dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+                colour = "white" if dark else "black"
+                axes.text(column, row, format(value, form), ha="center", va="center", fontsize=7, color=colour)
+    axes.set_yticks(range(len(rows)), rows, fontsize="small")
+    axes.set_xticks(range(len(columns)), columns, fontsize="small", rotation=45 if max(map(len, columns)) > 4 else 0)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    return image
 
 
 def by_class(found: list[Field], records: Records) -> Figure:
     """Mean DSC of each class, a row per variant."""
-    scores = reported_cases(records.without_trials())
-    scores = scores[(scores["metric"] == "dsc") & (scores[SECTION] == list(found[0].section)).all(axis=1)]
+    scores = reported_cases(records.without_trials(), ["dsc"])
+    scores = scores[(scores[SECTION] == list(found[0].section)).all(axis=1)]
     case = scores.groupby(["labels", "variant", "class", "cell", "case"], observed=True)["value"].mean()
     means = case.groupby(["labels", "variant", "class"], observed=True).mean().unstack("class")
     classes = list(map(str, means.columns))
     figure, panels = _panels(found, 0.9 + 0.62 * len(classes) + 1.2, ROW_HEIGHT * max(len(f.variants) for f in found) + 0.5)
     for axes, field in zip(panels, found, strict=True):
         values = 100 * means.loc[field.labels].reindex(list(field.variants)).to_numpy()
-        _heatmap(axes, values, list(field.variants), classes, cmap="viridis", vmin=0, vmax=100, cbar=False)
+        _heatmap(axes, values, list(field.variants), classes, cmap="viridis", vmin=0, vmax=100)
     return figure
 
 
 def by_run(found: list[Field]) -> Figure:
     """Mean DSC in each run: how much the draw and the seed matter beside the method."""
     runs = max(len(field.runs) for field in found)
-    figure, panels = _panels(found, 1.9 + 0.45 * runs, ROW_HEIGHT * max(len(f.variants) for f in found) + 0.4, sharex=False)
+    width = 0.45 if runs <= 6 else 0.2
+    figure, panels = _panels(found, 1.9 + width * runs, ROW_HEIGHT * max(len(f.variants) for f in found) + 0.4, sharex=False)
     for axes, field in zip(panels, found, strict=True):
         with np.errstate(all="ignore"):
             values = 100 * np.ma.masked_invalid(field.scores).mean(2).filled(np.nan)
-        names = [f"d{draw} s{seed}" for draw, seed in field.runs]
-        _heatmap(axes, values, list(field.variants), names, cmap="viridis", vmin=0, vmax=100, cbar=False)
+        names = [f"d{draw} s{seed}" if runs <= 6 else "" for draw, seed in field.runs]
+        _heatmap(axes, values, list(field.variants), names, cmap="viridis", vmin=0, vmax=100)
     return figure
 
 
 def ranking(field: Field) -> Figure:
     """One budget: how often each variant takes each rank when other cases are drawn, and which pairs differ (Holm-adjusted p)."""
     size = len(field.variants)
-    side = 1.2 + 0.34 * size
+    side = 1.4 + 0.27 * size
     with sns.axes_style("white"):
         figure = Figure(figsize=(2 * side + 3.4, side + 0.6), layout="constrained")
         left, right = figure.subplots(1, 2)
     names, ranks = list(field.variants), list(map(str, range(1, size + 1)))
-    _heatmap(left, np.round(100 * field.ranks.frequency), names, ranks, cmap="Blues", vmin=0, vmax=100, cbar=False)
+    _heatmap(left, np.round(100 * field.ranks.frequency), names, ranks, cmap="Blues", vmin=0, vmax=100)
     left.set_title("how often (%) at each rank", loc="left", fontsize="medium")
-    label = {"label": "Holm-adjusted p"}
-    _heatmap(right, field.p_values, names, names, ".2f", cmap="rocket", vmin=0, vmax=0.2, cbar_kws=label)
+    image = _heatmap(right, field.p_values, names, names, ".2f", cmap="magma", vmin=0, vmax=0.2)
+    figure.colorbar(image, ax=right, label="Holm-adjusted p")
     right.tick_params(axis="x", labelrotation=90)
     right.set_title("paired Wilcoxon tests", loc="left", fontsize="medium")
     figure.suptitle(f"{field.labels} labelled", x=0.01, ha="left", fontsize="medium")

@@ -19,7 +19,13 @@ from matplotlib.lines import Line2D
 
 from reports.leaderboard import SECTION, TRACK
 
-STYLE: Any = {"svg.hashsalt": "leaderboard", "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: Any = {
+    "svg.hashsalt": "leaderboard",
+    "svg.fonttype": "none",
+    "savefig.dpi": 150,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 MARKERS = "osD^vPX<>p"
 SIDE_BY_SIDE = 3  # facets in a row
 LEGEND_WIDTH = 24  # characters; a longer name is folded
@@ -66,7 +72,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem``.png and .svg without dates or versions in them; returns both."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, for both forms
+    figure.set_layout_engine(None)  # laid out once, for both forms
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
     save_png(figure, paths[0])
     figure.savefig(paths[1], metadata={"Date": None, "Creator": None})

@@ -58,7 +58,7 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     """
     records = records.without_trials()
     check_comparable(records.cells)
-    cases = reported_cases(records, selection, every_network)
+    cases = reported_cases(records, [*METRICS, "missed"], selection, every_network)
     table = (
         _runs(records.cells)
         .merge(cases[SECTION].drop_duplicates(), on=COMPARABLE, how="left")
@@ -72,12 +72,14 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     return table[TABLE].reset_index(drop=True)
 
 
-def reported_cases(records: Records, selection: str = "last", every_network: bool = False) -> pd.DataFrame:
-    """The long table of finished runs with each cell's METHOD, draw and seed; of the reported network alone, or of every network."""
+def reported_cases(records: Records, metrics: list[str], selection: str = "last", every_network: bool = False) -> pd.DataFrame:
+    """The long table of finished runs in these metrics, with each cell's METHOD, draw and seed; of the reported network alone, or of
+    every network.
+    """
     done = records.cells[records.cells["outcome"] == "done"]
     known = done.reindex(columns=["cell", *METHOD, "draw", "seed", "reported"])
-    cases = records.cases[records.cases["selection"] == selection].astype({"cell": str, "test_set": str, "network": str})
-    cases = cases.merge(known, on="cell")
+    asked = (records.cases["selection"] == selection) & records.cases["metric"].isin(metrics)
+    cases = records.cases[asked].astype({"cell": str, "test_set": str, "network": str}).merge(known, on="cell")
     return cases if every_network else cases[cases["network"] == cases["reported"]]
 
 

@@ -189,9 +189,8 @@ def _compared(fields: list[Field], baseline: str) -> dict[tuple[Any, ...], dict[
 
 def _by_class(records: Records, selection: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """Mean scores of each class, by section, budget and variant."""
-    cases = reported_cases(records.without_trials(), selection)
+    cases = reported_cases(records.without_trials(), METRICS, selection)
     key = [*SECTION, "labels", "variant"]
-    cases = cases[cases["metric"].isin(METRICS)]
     case = cases.groupby([*key, "class", "metric", "cell", "case"], observed=True)["value"].mean()
     means = case.groupby([*key, "class", "metric"], observed=True).mean().unstack("metric")
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -249,7 +248,9 @@ def in_words(found: list[Field], baseline: str) -> list[str]:
             ties = len(against) - len(better) - len(worse)
             if len(against):
                 line += f"Against {baseline}: {_named('better', better)}, {_named('worse', worse)}, {ties} tied. "
-                line += f"Differences below about {100 * against['detectable'].median():.0f} points would mostly go unseen. "
+                found_from = against["detectable"].median()
+                if math.isfinite(found_from):
+                    line += f"Differences below about {100 * found_from:.0f} points would mostly go unseen. "
         first, second = field.variants[:2]
         p = field.p_values[0, 1]
         verdict = "a tie" if not p < 0.05 else f"p = {p:.2g} after Holm over all pairs"
@@ -283,28 +284,30 @@ def picture(png: bytes) -> str:
     from PIL import Image
 
     small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(96, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        small, "PNG"
+    )
     return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
 
 
 def page(
     records: Records,
     baseline: str,
-    boards: dict[str, pd.DataFrame],
-    found: dict[str, list[Field]],
+    rows: list[list[Any]],
+    found: list[Field],
     sections: list[dict[str, Any]],
     tuning: list[dict[str, str]],
 ) -> str:
     """The whole page.
 
-    boards, found: the leaderboard and what was compared, by selection. sections: title and figures (caption, source) of each; tuning:
+    rows: of ``table_rows``. found: what was compared, by the last weights. sections: title and figures (caption, source) of each; tuning:
     figures.
     """
     data = {
         "columns": [
             {k: v for k, v in vars(column).items() if v not in (None, "")} | {"header": column.header} for column in COLUMNS
         ],
-        "rows": table_rows(records, baseline, boards, found),
+        "rows": rows,
         "filters": [{"key": key, "title": title, "start": start} for key, title, start in FILTERS],
         "metrics": METRIC_COLUMNS,
     }
@@ -316,7 +319,7 @@ def page(
     return environment.get_template("report.html").render(
         title="Semi-supervised segmentation: leaderboard",
         summary=summary(records, baseline),
-        words=in_words(found["last"], baseline),
+        words=in_words(found, baseline),
         notes=NOTES,
         sections=sections,
         tuning=tuning,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports import comparison_figures, page, tuning
-from reports.comparison import fields
+from reports.comparison import Field, fields
 from reports.figures import save
-from reports.leaderboard import SELECTIONS, leaderboard, write_leaderboard
+from reports.leaderboard import COMPARABLE, SELECTIONS, leaderboard, write_leaderboard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +22,10 @@ if TYPE_CHECKING:
     from benchmark.records import Records
 
 BASELINE = "supervised"
+FEW_SECTIONS = 3
+Drawn = tuple[list[Path], dict[str, str]]
+"""A figure's files, and its caption and picture for the page."""
+
 OVERVIEW = "DSC against labelled cases, with 95 % intervals (crossed bootstrap over runs and cases)."
 
 
@@ -34,20 +43,45 @@ def write_report(records: Records, out: Path, baseline: str = BASELINE) -> tuple
     found = {selection: list(fields(records, selection)) for selection in SELECTIONS}
     overview = [path for path in paths if path.suffix == ".png"]
     sections = [{"title": "Label efficiency", "figures": [_shown(OVERVIEW, path) for path in overview]}] if overview else []
-    for section, group in itertools.groupby(found["last"], key=lambda field: field.section):
-        title = page.section_title(section)
-        figures = []
-        for name, caption, figure in comparison_figures.section_figures(list(group), records, boards["last"], baseline):
-            files = save(figure, out / "figures" / _file_name(section, name))
-            paths += files
-            figures.append(_shown(caption, files[0]))
-        sections.append({"title": title, "figures": figures})
+    groups = [list(group) for _, group in itertools.groupby(found["last"], key=lambda field: field.section)]
+    work = [(group, _of(records, group), boards["last"], baseline, out / "figures") for group in groups]
+    with _mapping(len(work)) as mapped:
+        drawing = mapped(_draw, *zip(*work, strict=True)) if work else []
+        rows = page.table_rows(records, baseline, boards, found)
+        for group, drawn in zip(groups, drawing, strict=True):
+            paths += [path for files, _ in drawn for path in files]
+            sections.append({"title": page.section_title(group[0].section), "figures": [shown for _, shown in drawn]})
     tuned = tuning.write(records, out / "tuning")
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    paths[-1].write_text(page.page(records, baseline, boards, found, sections, shown), encoding="utf-8")
+    paths[-1].write_text(page.page(records, baseline, rows, found["last"], sections, shown), encoding="utf-8")
     return boards["last"], paths
+
+
+@contextmanager
+def _mapping(parts: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """``map``, or one over processes where there is much to do: drawing takes most of a large report's time."""
+    if parts <= FEW_SECTIONS:
+        yield map
+    else:
+        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+            yield pool.map
+
+
+def _of(records: Records, group: list[Field]) -> Records:
+    """The records of a section's dataset, protocol and track."""
+    cells = records.cells
+    return records.select((cells[COMPARABLE] == list(group[0].section[:3])).all(axis=1))
+
+
+def _draw(group: list[Field], records: Records, board: pd.DataFrame, baseline: str, out: Path) -> list[Drawn]:
+    """A section's figures."""
+    drawn = []
+    for name, caption, figure in comparison_figures.section_figures(group, records, board, baseline):
+        files = save(figure, out / _file_name(group[0].section, name))
+        drawn.append((files, _shown(caption, files[0])))
+    return drawn
 
 
 def _file_name(section: tuple[str, ...], name: str) -> str:
