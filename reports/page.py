@@ -57,7 +57,13 @@ COLUMNS = [
     Column("class", "Class", "text"),
     Column("dsc", "DSC %", digits=1, more_is_better=True),
     Column("interval", "95 % CI", "text", sort="dsc", help="crossed bootstrap over runs and cases"),
-    Column("ranks", "Ranks", "text", sort="rank", help="rank of the mean, and its 95 % range when other cases are drawn"),
+    Column(
+        "ranks",
+        "Ranks",
+        "text",
+        sort="rank",
+        help="rank of the mean over the runs that all have done, and its 95 % range when other cases are drawn",
+    ),
     Column("rank", ""),
     Column(
         "shift",
