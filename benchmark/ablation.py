@@ -6,14 +6,19 @@ A factor is any field of the method's hparams. Its first level is the baseline a
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
 
 from benchmark import registry
 from benchmark.errors import BadInput
-from benchmark.grid import Selection, as_typed, resolve, split_item, split_list
+from benchmark.grid import Selection, as_typed, digest, resolve, split_item, split_list
+from benchmark.store import Store, write_atomically
+
+FOLDER = "ablations"
+"""Of a store, where ``ablate`` puts down its designs."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,38 @@ class Design:
     method: str
     factors: dict[str, tuple[str, ...]]
     variants: dict[str, tuple[str, ...]]
+
+    @property
+    def name(self) -> str:
+        """Method and factors, for files."""
+        return "-".join([self.method, *self.factors])
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A design and where it was run: what a store remembers of ``ablate``, so that every later report shows its effects."""
+
+    dataset: str
+    protocol: str
+    design: Design
+
+
+def remember(ablation: Ablation, store: Store) -> None:
+    """Put the ablation down in the store."""
+    name = f"{ablation.dataset}-{ablation.protocol}-{ablation.design.name}-{digest(asdict(ablation))}.json"
+    write_atomically(store.root / FOLDER / name, json.dumps(asdict(ablation), indent=1).encode())
+
+
+def remembered(*stores: Store) -> list[Ablation]:
+    """Every ablation that the stores remember, each once."""
+    texts = {path.name: path.read_text() for store in stores for path in sorted((store.root / FOLDER).glob("*.json"))}
+    found = []
+    for text in texts.values():
+        content = json.loads(text)
+        design = content["design"]
+        levels, variants = ({k: tuple(v) for k, v in design[name].items()} for name in ("factors", "variants"))
+        found.append(Ablation(content["dataset"], content["protocol"], Design(design["method"], levels, variants)))
+    return found
 
 
 def parse_design(method: str, factors: str) -> tuple[Design, list[Selection]]:

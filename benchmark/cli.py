@@ -161,17 +161,17 @@ def ablate(
     plugin: PluginOption = None,
 ) -> None:
     """Run the full factorial of a method's parts; report what each adds and how they interact."""
-    from benchmark.ablation import parse_design
+    from benchmark.ablation import Ablation, parse_design, remember
 
     design, selections = parse_design(method, factors)
     session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, device, jobs, tracking)
     failed = _carry_out(session, dry_run)
+    remember(Ablation(dataset, protocol, design), session.store)
     from reports import ablation, leaderboard
 
     table, _ = session.report()
     records = session.records()
-    name = "-".join([design.method, *design.factors])
-    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / name)
+    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / design.name)
     out.print(leaderboard.to_terminal(table))
     out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
     _wrote(files)
@@ -318,6 +318,7 @@ def report(
     labels: Annotated[str | None, typer.Option(help="Only these budgets: comma list of labelled case counts.")] = None,
 ) -> None:
     """Write the report of a store, finished or not: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures."""
+    from benchmark.ablation import remembered
     from benchmark.grid import parse_numbers
     from benchmark.records import collect
     from benchmark.store import Store
@@ -333,7 +334,7 @@ def report(
         err.print(
             f"note: no record of {baseline}, so nothing is compared with it; there are {', '.join(known)}", soft_wrap=True
         )
-    table, files = write_report(records, out_folder or opened[0].report, baseline)
+    table, files = write_report(records, out_folder or opened[0].report, baseline, remembered(*opened))
     out.print(to_terminal(table))
     _wrote(files)
 

@@ -115,7 +115,8 @@ def _number(value: float, scale: float) -> str:
     return "-" if math.isnan(value) else f"{scale * value:+.1f}"
 
 
-def _cells(row: pd.Series) -> list[str]:
+def texts_of(row: pd.Series) -> list[str]:
+    """A row of the effects, in the order of ``header``."""
     scales = {"dsc": 100.0, "hd95": 1.0}
     texts = [str(row["labels"]), str(row["term"])]
     for metric, scale in scales.items():
@@ -124,7 +125,8 @@ def _cells(row: pd.Series) -> list[str]:
     return [*texts, str(row["runs"])]
 
 
-def _header(unit: str) -> list[str]:
+def header(unit: str) -> list[str]:
+    """The columns' names; unit: of distances, mm or voxel."""
     return ["Labels", "Effect of", "DSC points", "95 % CI", f"HD95 {unit}".strip(), "95 % CI", "Runs"]
 
 
@@ -139,12 +141,12 @@ def to_terminal(table: pd.DataFrame, design: Design, unit: str) -> Group:
     parts: list[Table | Text] = []
     for test_set, part in table.groupby("test_set"):
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
-        for header in _header(unit):
-            name = header == "Effect of"
-            grid.add_column(Text(header), justify="left" if name else "right", no_wrap=not name, overflow="fold")
+        for title in header(unit):
+            name = title == "Effect of"
+            grid.add_column(Text(title), justify="left" if name else "right", no_wrap=not name, overflow="fold")
         following = [*part["labels"].iloc[1:], None]
         for (_, row), after in zip(part.iterrows(), following, strict=True):
-            grid.add_row(*map(Text, _cells(row)), end_section=after is not None and after != row["labels"])
+            grid.add_row(*map(Text, texts_of(row)), end_section=after is not None and after != row["labels"])
         parts += [Text(f"{design.method}: effects of {', '.join(design.factors)} on {test_set}", style="bold"), grid, Text()]
     return (
         Group(*parts)
@@ -158,10 +160,10 @@ def to_markdown(table: pd.DataFrame, design: Design, unit: str) -> str:
     lines = [f"# Ablation of {design.method}", ""]
     lines += [f"- {name}: {', '.join(levels)} (baseline {levels[0]})" for name, levels in design.factors.items()]
     for test_set, part in table.groupby("test_set"):
-        header = _header(unit)
-        lines += ["", f"## {test_set}", "", f"| {' | '.join(header)} |"]
-        lines.append("|" + "|".join(":---" if name == "Effect of" else "---:" for name in header) + "|")
-        lines += [f"| {' | '.join(_cells(row))} |" for _, row in part.iterrows()]
+        titles = header(unit)
+        lines += ["", f"## {test_set}", "", f"| {' | '.join(titles)} |"]
+        lines.append("|" + "|".join(":---" if name == "Effect of" else "---:" for name in titles) + "|")
+        lines += [f"| {' | '.join(texts_of(row))} |" for _, row in part.iterrows()]
     return "\n".join([*lines, "", NOTES.format(unit=unit or "voxel"), ""])
 
 

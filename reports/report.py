@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports import comparison_figures, page, tuning
+from reports.ablation import NOTES as EFFECTS
+from reports.ablation import effects, header, texts_of, unit_of, write_ablation
 from reports.comparison import Field, fields
 from reports.figures import save
 from reports.leaderboard import COMPARABLE, SELECTIONS, leaderboard, write_leaderboard
@@ -19,6 +21,7 @@ from reports.leaderboard import COMPARABLE, SELECTIONS, leaderboard, write_leade
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.ablation import Ablation
     from benchmark.records import Records
 
 BASELINE = "supervised"
@@ -29,7 +32,9 @@ Drawn = tuple[list[Path], dict[str, str]]
 OVERVIEW = "DSC against labelled cases, with 95 % intervals (crossed bootstrap over runs and cases)."
 
 
-def write_report(records: Records, out: Path, baseline: str = BASELINE) -> tuple[pd.DataFrame, list[Path]]:
+def write_report(
+    records: Records, out: Path, baseline: str = BASELINE, ablations: Sequence[Ablation] = ()
+) -> tuple[pd.DataFrame, list[Path]]:
     """Write index.html, leaderboard.csv, .md and .tex, cases.parquet, and figures/*.png and .svg; returns the leaderboard and the files.
 
     Raises:
@@ -42,7 +47,9 @@ def write_report(records: Records, out: Path, baseline: str = BASELINE) -> tuple
 
     found = {selection: list(fields(records, selection)) for selection in SELECTIONS}
     overview = [path for path in paths if path.suffix == ".png"]
-    sections = [{"title": "Label efficiency", "figures": [_shown(OVERVIEW, path) for path in overview]}] if overview else []
+    sections: list[dict[str, Any]] = (
+        [{"title": "Label efficiency", "figures": [_shown(OVERVIEW, path) for path in overview]}] if overview else []
+    )
     groups = [list(group) for _, group in itertools.groupby(found["last"], key=lambda field: field.section)]
     work = [(group, _of(records, group), boards["last"], baseline, out / "figures") for group in groups]
     with _mapping(len(work)) as mapped:
@@ -51,6 +58,11 @@ def write_report(records: Records, out: Path, baseline: str = BASELINE) -> tuple
         for group, drawn in zip(groups, drawing, strict=True):
             paths += [path for files, _ in drawn for path in files]
             sections.append({"title": page.section_title(group[0].section), "figures": [shown for _, shown in drawn]})
+    places = set(zip(records.cells["dataset"], records.cells["protocol"], strict=True))
+    for ablation in (a for a in ablations if (a.dataset, a.protocol) in places):
+        section, files = _ablation(records, ablation, out / "ablation")
+        sections.append(section)
+        paths += files
     tuned = tuning.write(records, out / "tuning")
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
@@ -67,6 +79,22 @@ def _mapping(parts: int) -> Iterator[Callable[..., Iterable[Any]]]:
     else:
         with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
             yield pool.map
+
+
+def _ablation(records: Records, ablation: Ablation, out: Path) -> tuple[dict[str, Any], list[Path]]:
+    """The section of an ablation, its effects in a table, and the files written."""
+    cells, design = records.cells, ablation.design
+    mine = records.select((cells["dataset"] == ablation.dataset) & (cells["protocol"] == ablation.protocol)).without_trials()
+    unit = unit_of(mine)
+    files = write_ablation(mine, design, out / ablation.dataset / design.name)
+    table = effects(mine, design)
+    return {
+        "title": f"What the parts of {design.method} do, {ablation.dataset}, protocol {ablation.protocol}",
+        "header": ["Test set", *header(unit)],
+        "rows": [[row["test_set"], *texts_of(row)] for _, row in table.iterrows()],
+        "note": EFFECTS.format(unit=unit or "voxel"),
+        "figures": [_shown(f"{path.stem} of {', '.join(design.factors)}", path) for path in files if path.suffix == ".png"],
+    }, files
 
 
 def _of(records: Records, group: list[Field]) -> Records:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmark.ablation import Design
+from benchmark.ablation import Ablation, Design, remember, remembered
+from benchmark.store import Store
 from reports.ablation import contrast, effects, terms, to_markdown, write_ablation
+from reports.report import write_report
 from tests.reports.made_up_records import cell, make_records, scores
 
 TWO = Design(
@@ -105,3 +107,16 @@ def test_files_of_an_ablation(tmp_path):
 
 def test_nothing_complete_is_said():
     assert "Effects are differences" in to_markdown(effects(make_records([cell()]), TWO), TWO, "mm")
+
+
+def test_what_a_store_remembers_of_an_ablation_stands_in_the_report(tmp_path):
+    ablation = Ablation("phantom", "quick", TWO)
+    for name in ("one", "two"):
+        remember(ablation, Store(tmp_path / name))
+    known = remembered(Store(tmp_path / "one"), Store(tmp_path / "two"), Store(tmp_path / "none"))
+    assert known == [ablation]
+    found = records({"none": 0.3, "reps": 0.35, "rsl": 0.5, "both": 0.65}, labels=(1, 3))
+    _, files = write_report(found, tmp_path / "out", "none", known)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "What the parts of cctr do, phantom, protocol quick" in page and ">+25.0</td>" in page
+    assert {"effects.csv", "interactions.png", "waterfall.png"} <= {file.name for file in files}
