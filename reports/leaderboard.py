@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 COMPARABLE = ["dataset", "protocol", "kind"]
 SECTION = [*COMPARABLE, "test_set"]
 METHOD = [*COMPARABLE, "labels", "variant"]
-SELECTIONS = ("last", "val")
 OUTCOMES = ("done", "failed", "unfinished")
 TUNING = ["tuning_trials", "tuning_steps", "tuning_seconds"]
 ROW = [*SECTION, "labels", "variant", "network"]

@@ -20,7 +20,6 @@ from reports.leaderboard import (
     NOTES,
     OUTCOMES,
     SECTION,
-    SELECTIONS,
     TRACK,
     case_seconds,
     reported_cases,
@@ -114,21 +113,15 @@ METRIC_COLUMNS = {
 }
 
 
-def table_rows(
-    records: Records, baseline: str, boards: dict[str, pd.DataFrame], found: dict[str, list[Field]]
-) -> list[list[Any]]:
-    """The page's table, a list of values in the order of COLUMNS per row: a row per method and budget, and one per class of it."""
+def table_rows(records: Records, baseline: str, board: pd.DataFrame, found: list[Field]) -> list[list[Any]]:
+    """The page's rows of a leaderboard, a list of values in the order of COLUMNS each: one per method and budget, then one per class."""
     rows: list[dict[str, Any]] = []
-    for selection in SELECTIONS:
-        board = boards[selection]
-        if selection == "val":
-            board = board[board["dsc"].notna()]
-        compared = _compared(found[selection], baseline)
-        classes = _by_class(records, selection)
-        for row in rows_of(board):
-            key = (row.dataset, row.protocol, row.kind, row.test_set, row.labels, row.variant)
-            rows.append(_row(row) | compared.get(key, {}))
-            rows += [rows[-1] | EMPTY | scores for scores in classes.get(key, [])]
+    compared = _compared(found, baseline)
+    classes = _by_class(records, board["selection"].iloc[0]) if len(board) else {}
+    for row in rows_of(board):
+        key = (row.dataset, row.protocol, row.kind, row.test_set, row.labels, row.variant)
+        rows.append(_row(row) | compared.get(key, {}))
+        rows += [rows[-1] | EMPTY | scores for scores in classes.get(key, [])]
     return [[_plain(row.get(column.key)) for column in COLUMNS] for row in rows]
 
 

@@ -16,7 +16,7 @@ from reports.ablation import NOTES as EFFECTS
 from reports.ablation import effects, header, texts_of, unit_of, write_ablation
 from reports.comparison import Field, fields
 from reports.figures import save
-from reports.leaderboard import COMPARABLE, SELECTIONS, leaderboard, write_leaderboard
+from reports.leaderboard import COMPARABLE, leaderboard, write_leaderboard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,21 +40,23 @@ def write_report(
     Raises:
         BadInput: as ``leaderboard``.
     """
-    boards = {selection: leaderboard(records, selection) for selection in SELECTIONS}
-    paths = write_leaderboard(boards["last"], out)
+    board = leaderboard(records)
+    paths = write_leaderboard(board, out)
     records.cases.to_parquet(out / "cases.parquet", index=False)
     paths.append(out / "cases.parquet")
 
-    found = {selection: list(fields(records, selection)) for selection in SELECTIONS}
+    found = list(fields(records))
     overview = [path for path in paths if path.suffix == ".png"]
     sections: list[dict[str, Any]] = (
         [{"title": "Label efficiency", "figures": [_shown(OVERVIEW, path) for path in overview]}] if overview else []
     )
-    groups = [list(group) for _, group in itertools.groupby(found["last"], key=lambda field: field.section)]
-    work = [(group, _of(records, group), boards["last"], baseline, out / "figures") for group in groups]
+    groups = [list(group) for _, group in itertools.groupby(found, key=lambda field: field.section)]
+    work = [(group, _of(records, group), board, baseline, out / "figures") for group in groups]
     with _mapping(len(work)) as mapped:
         drawing = mapped(_draw, *zip(*work, strict=True)) if work else []
-        rows = page.table_rows(records, baseline, boards, found)
+        rows = page.table_rows(records, baseline, board, found)
+        best = leaderboard(records, "val")
+        rows += page.table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")))
         for group, drawn in zip(groups, drawing, strict=True):
             paths += [path for files, _ in drawn for path in files]
             sections.append({"title": page.section_title(group[0].section), "figures": [shown for _, shown in drawn]})
@@ -67,8 +69,8 @@ def write_report(
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    paths[-1].write_text(page.page(records, baseline, rows, found["last"], sections, shown), encoding="utf-8")
-    return boards["last"], paths
+    paths[-1].write_text(page.page(records, baseline, rows, found, sections, shown), encoding="utf-8")
+    return board, paths
 
 
 @contextmanager

@@ -87,9 +87,12 @@ def test_names_cannot_leave_their_place(tmp_path: Path) -> None:
 
 def test_rows_hold_what_the_leaderboard_and_the_comparison_say() -> None:
     records = made_up()
-    found = {selection: list(fields(records, selection)) for selection in ("last", "val")}
-    boards = {selection: leaderboard(records, selection) for selection in ("last", "val")}
-    rows = pd.DataFrame(table_rows(records, "supervised", boards, found), columns=[column.key for column in COLUMNS])
+    lines = [
+        line
+        for selection in ("last", "val")
+        for line in table_rows(records, "supervised", leaderboard(records, selection), list(fields(records, selection)))
+    ]
+    rows = pd.DataFrame(lines, columns=[column.key for column in COLUMNS])
     mean = rows[
         (rows["class"] == "mean") & (rows["selection"] == "last") & (rows["dataset"] == "phantom") & (rows["labels"] == 7)
     ]
