@@ -329,13 +329,13 @@ def report(
     records = collect(*opened)
     if labels is not None:
         records = records.select(records.cells["labels"].isin(parse_numbers("--labels", labels)))
-    known = sorted(set(records.without_trials().cells["variant"])) if len(records.cells) else []
-    if known and baseline not in known:
-        err.print(
-            f"note: no record of {baseline}, so nothing is compared with it; there are {', '.join(known)}", soft_wrap=True
-        )
     table, files = write_report(records, out_folder or opened[0].report, baseline, remembered(*opened))
     out.print(to_terminal(table))
+    if baseline not in set(table["variant"]):
+        known = ", ".join(sorted(set(table["variant"])))
+        err.print(
+            f"note: no record of {baseline}, so nothing is compared with it; there are {known}", markup=False, soft_wrap=True
+        )
     _wrote(files)
 
 
