@@ -15,7 +15,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,7 +61,7 @@ class Manifest(BaseModel):
     split: Split
     groups: dict[str, str]
     volumes: list[Entry]
-    registrations: list[Annotated[str, Field(pattern=r"^[0-9a-f]+-(cpu|cuda)/[0-9a-f]+\.safetensors$")]] = []
+    registrations: list[Annotated[str, Field(pattern=r"^[0-9a-f]+-(cpu|cuda)/[0-9a-f]+\.sealed$")]] = []
 
 
 class Prepared(Dataset):
@@ -162,7 +162,8 @@ def prepare(
     tell: Callable[[int, int], None] = lambda done, total: None,
     content_hash: str | None = None,
 ) -> Prepared:
-    """The dataset, checked and in the cache ``folder``. Two processes may prepare at once; a file is there whole or not at all.
+    """The dataset, checked and in the cache ``folder``. Two processes may prepare at once; a file is there whole or not at all, and one
+    that is no longer as it was written is written again.
 
     tell: called with (cases done, in all) where it is not there yet. content_hash: of the source, where it is known already: a file of
     that hash in the cache is then opened without a look at the source.
@@ -170,8 +171,9 @@ def prepare(
     Raises:
         BadInput: as ``open_dataset``; a file or a value breaks a rule. Nothing is left in the cache then.
     """
-    if content_hash and (file := _cached(folder, name, content_hash)).exists():
-        return _open_prepared(file)
+    if content_hash:
+        with suppress(BadInput):
+            return _open_cached(_cached(folder, name, content_hash))
     source = open_dataset(name, path)
     if isinstance(source, Prepared):
         return source
@@ -180,17 +182,37 @@ def prepare(
     with FileLock(file.with_suffix(".lock")):
         for stale in folder.glob(f".{file.name}.*.tmp"):  # of a process that was killed: the lock is ours
             stale.unlink()
-        if not file.exists():
+        try:
+            return _open_cached(file)
+        except BadInput:
             write(source, file, None, tell)
-    return _open_prepared(file)
+            with _replacing(_sum_of(file)) as temporary:
+                temporary.write_text(_digest(file))
+            return _open_cached(file)
 
 
 def _cached(folder: Path, name: str, content_hash: str) -> Path:
     return folder / f"{name}-{content_hash}.h5"
 
 
+def _sum_of(file: Path) -> Path:
+    return file.with_suffix(".sha256")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 @lru_cache(maxsize=4)
-def _open_prepared(file: Path) -> Prepared:
+def _open_cached(file: Path) -> Prepared:
+    """The file of the cache; opened, after all its bytes were compared with its sum, once a process.
+
+    Raises:
+        BadInput: it is not there or not as it was written.
+    """
+    if not file.is_file() or not _sum_of(file).is_file() or _sum_of(file).read_text() != _digest(file):
+        raise BadInput(f"{file} is not as it was written; expected the sum in {_sum_of(file).name}; repeat the command")
     return Prepared(file)
 
 

@@ -79,7 +79,8 @@ class SliceBank:
                 _stream(len(self.unlabelled), seed, 1, step, unlabelled, self.unlabelled),
             ]
         )
-        to_slice = weak_augmentation(labelled + unlabelled, self.size, _generator(seed, 2, step)).to(self.device)
+        to_slice = weak_augmentation(labelled + unlabelled, self.size, _generator(seed, 2, step))
+        to_slice = to_device(to_slice, self.device)
         grid = sampling_grid(to_slice, self.size)
         image = F.grid_sample(self.image[rows], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         label = carry(self.label[rows[:labelled]], grid[:labelled])
@@ -135,7 +136,7 @@ def sampling_grid(to_slice: Tensor, size: int) -> Tensor:
     """The grid for ``grid_sample`` (align_corners=False) of pixel maps (N, 2, 3): (N, size, size, 2), last axis (x, y)."""
     pixels = pixel_grid(size, to_slice.device)
     rows_columns = torch.einsum("nij,hwj->nhwi", to_slice, pixels)
-    return ((rows_columns * 2 + 1) / size - 1).flip(-1)
+    return rows_columns.mul_(2).add_(1).div_(size).sub_(1).flip(-1)  # in place: a third of the time
 
 
 @lru_cache(maxsize=8)
@@ -166,4 +167,9 @@ def _stream(n: int, seed: int, stream: int, step: int, count: int, rows: Tensor)
     epochs = range(start // n, (stop - 1) // n + 1)
     shuffled = torch.cat([_permutation(n, seed, stream, epoch) for epoch in epochs])
     offset = epochs.start * n
-    return rows[shuffled[start - offset : stop - offset].to(rows.device)]
+    return rows[to_device(shuffled[start - offset : stop - offset], rows.device)]
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor in main memory on ``device``. The host does not wait for a GPU, as it would for pageable memory."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

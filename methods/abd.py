@@ -79,10 +79,12 @@ def displaced(image: Tensor, other: Tensor, own_p: Tensor, other_p: Tensor) -> T
     nearest = sure[n, (wanted * (wanted / offered).log()).sum(2).argmin(1)]
     height, width = (side // GRID for side in image.shape[-2:])
     rows, columns = torch.arange(height, device=image.device)[:, None], torch.arange(width, device=image.device)
+    to, source = (
+        (n[:, None, None], slice(None), patch // GRID * height + rows, patch % GRID * width + columns)
+        for patch in (unsure[:, None, None], nearest[:, None, None])
+    )
     result = image.clone()
-    for i, to, start in zip(n, unsure, nearest, strict=True):
-        target, source = ((patch // GRID * height + rows, patch % GRID * width + columns) for patch in (to, start))
-        result[i, :, target[0], target[1]] = other[i, :, source[0], source[1]]
+    result[to] = other[source]
     return result
 
 

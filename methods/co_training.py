@@ -12,7 +12,8 @@ from torch import Tensor
 from datasets.slices import Batch
 from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
 from methods.losses import most_likely, supervised_loss
-from methods.method import Method, Network, Step, Task, tunable
+from methods.method import Method, Step, Task, tunable
+from methods.networks.network import Network
 
 
 @dataclass(frozen=True)

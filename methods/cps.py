@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmark.registry import register
 from methods.co_training import CoTraining
 from methods.losses import cross_entropy
-from methods.method import Network, Task
+from methods.method import Task
+from methods.networks.network import Network
 
 
 @register("cps")

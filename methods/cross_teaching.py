@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmark.registry import register
 from methods.co_training import CoTraining
 from methods.losses import dice_loss
-from methods.method import Network, Task
+from methods.method import Task
+from methods.networks.network import Network
 
 
 @register("cross_teaching")

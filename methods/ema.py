@@ -24,5 +24,5 @@ def update_teacher(teacher: nn.Module, student: nn.Module, decay: float, step: S
     alpha = min(1 - 1 / (step.index + 1), decay)
     averages: list[Tensor] = list(teacher.parameters())
     torch._foreach_lerp_(averages, list(student.parameters()), 1 - alpha)
-    for kept, seen in zip(teacher.buffers(), student.buffers(), strict=True):
-        kept.copy_(seen)
+    kept: list[Tensor] = list(teacher.buffers())
+    torch._foreach_copy_(kept, list(student.buffers()))

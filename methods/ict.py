@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.registry import register
-from datasets.slices import Batch
+from datasets.slices import Batch, to_device
 from methods.method import Step, tunable
 from methods.one_network import View, WithTeacher
 
@@ -31,7 +31,7 @@ class InterpolationConsistency(WithTeacher):
 
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
         image = batch.image[batch.labelled :]
-        share = torch.distributions.Beta(self.hp.alpha, self.hp.alpha).sample().to(image.device)
+        share = to_device(torch.distributions.Beta(self.hp.alpha, self.hp.alpha, validate_args=False).sample(), image.device)
         taught = self.taught(image)
         mixed = torch.softmax(self.network(torch.lerp(image.roll(1, 0), image, share)), 1)
         target = torch.lerp(taught.roll(1, 0), taught, share)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmark.protocol import Protocol
 from datasets.dataset import Volume
 from datasets.slices import Batch, SliceBank
-from methods.networks.swin_unet import SwinUNet
+from methods.networks.network import Network
 from methods.networks.unet import UNet
 
 if TYPE_CHECKING:
@@ -44,10 +44,6 @@ def tunable(
     if probe is not None:
         extra["probe"] = probe
     return Field(default, ge=minimum, le=maximum, description=doc, json_schema_extra=extra)
-
-
-Network = UNet | SwinUNet
-"""Networks of a task: ``features(image)``, ``head(features, size)``, and the call that does both."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +82,10 @@ class Task:
         p = self.protocol
         return UNet(self.channels, self.classes, p.unet_widths, p.unet_dropout)
 
-    def swin_unet(self) -> SwinUNet:
+    def swin_unet(self) -> Network:
         """A freshly initialised 2-D Swin-UNet of the protocol's size."""
+        from methods.networks.swin_unet import SwinUNet  # MONAI takes three seconds to import
+
         s = self.protocol.swin
         return SwinUNet(self.channels, self.classes, s.embed, s.depths, s.heads, s.window, s.patch)
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from benchmark.files import seal, unseal, write_atomically
 from benchmark.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
@@ -182,7 +182,7 @@ class _Work:
 
     def file(self, target: int) -> Path:
         """Where a target's results are cached."""
-        return self.folder / f"{self.images[target]}.safetensors"
+        return self.folder / f"{self.images[target]}.sealed"
 
     def register(self, target: int) -> list[Candidate]:
         """One target against all labelled volumes of other cases, through the cache: those not dropped, best similarity first."""
@@ -223,16 +223,12 @@ def _labelled_content(image: str, label: np.ndarray | None) -> str:
 
 def _read(file: Path) -> Known:
     """A target's known results; a missing or damaged file means none."""
-    try:
-        return load(file.read_bytes())
-    except (OSError, SafetensorError):
-        return {}
+    content = unseal(file.read_bytes()) if file.exists() else None
+    return {} if content is None else load(content)
 
 
 def _write(file: Path, known: Known) -> None:
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(save({name: value.contiguous() for name, value in known.items()}))
-    os.replace(temporary, file)
+    write_atomically(file, seal(save({name: value.contiguous() for name, value in known.items()})))
 
 
 def _start_worker(works: str, parent: int) -> None:

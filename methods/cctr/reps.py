@@ -80,7 +80,7 @@ class RegisteredPositives(nn.Module):
         target = self.row_of[batch.slice[item]] * len(self.centres) + cell
         for network, features in enumerate(maps):
             seen = pixel_features(features, item, row, column, self.bank.size)
-            self.features[target, network] = contrast.projector(seen, network)
+            self.features[target, network] = contrast.projector(seen, network).float()  # half where autocast is on
 
     @torch.no_grad()
     def positives(self, anchors: Anchors, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,12 @@ from monai.networks.nets.swin_unetr import PatchMergingV2, SwinTransformerBlock,
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.networks.network import Network
+
 PIXEL_CHANNELS = 3
 
 
-class SwinUNet(nn.Module):
+class SwinUNet(Network):
     """Swin-UNet, Cao et al., ECCV workshops 2022, with MONAI's Swin blocks, randomly initialised.
 
     The full size (embed 96, depths 2 2 2 2, heads 3 6 12 24, window 7, patch 4) has 27 M parameters. The decoder mirrors the
@@ -72,10 +74,6 @@ class SwinUNet(nn.Module):
         """Class logits (N, classes, *size) from ``features`` of images of that size."""
         x = self.expand_pixels(features.movedim(1, -1)).movedim(-1, 1)
         return self.classify(x)[..., : size[0], : size[1]]
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Class logits (N, classes, H, W)."""
-        return self.head(self.features(image), (image.shape[-2], image.shape[-1]))
 
 
 class _Stage(nn.Module):

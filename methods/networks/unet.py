@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.networks.network import Network
 
-class UNet(nn.Module):
+
+class UNet(Network):
     """U-Net, Ronneberger et al., MICCAI 2015, as in SSL4MIS (code/networks/unet.py) with transposed-convolution upsampling.
 
     One level for each of ``widths``. Images (N, channels, H, W) of any size: they are padded to a multiple of the deepest
@@ -54,10 +56,6 @@ class UNet(nn.Module):
     def head(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Class logits (N, classes, *size) from ``features`` of images of that size."""
         return self.classify(features)[..., : size[0], : size[1]]
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Class logits (N, classes, H, W)."""
-        return self.head(self.features(image), (image.shape[-2], image.shape[-1]))
 
 
 class Decoder(nn.Module):

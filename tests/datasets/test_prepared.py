@@ -18,7 +18,7 @@ from benchmark.preparation import pack_dataset, prepare_shown
 from benchmark.store import Store
 from datasets.checks import uses
 from datasets.dataset import Split, Volume
-from datasets.prepared import Prepared, open_dataset, prepare, write
+from datasets.prepared import Prepared, _open_cached, open_dataset, prepare, write
 from datasets.registration import Recipe, Registrations
 from tests.datasets.layouts import LAYOUTS
 
@@ -34,7 +34,7 @@ def start(store: Path) -> subprocess.Popen[str]:
 
 
 def cached(store: Path) -> list[Path]:
-    return [path for path in (store / "cache" / "datasets").iterdir() if path.suffix != ".lock"]
+    return [path for path in (store / "cache" / "datasets").iterdir() if path.suffix not in (".lock", ".sha256")]
 
 
 def test_two_at_once_and_one_killed_half_way_leave_the_same_whole_file(tmp_path: Path) -> None:
@@ -91,6 +91,24 @@ def test_packed_registrations_are_found_and_not_computed_again(
     volumes = training_volumes(packed, packed.split.train[:1])
     found = Registrations.load(volumes, Recipe(), tmp_path / "elsewhere", torch.device("cpu"))
     assert sum(map(len, found.candidates)) == len(packed.split.train) - 1
+
+
+def test_a_damaged_file_of_the_cache_is_written_again(tmp_path: Path) -> None:
+    def volumes() -> list[Volume]:
+        _open_cached.cache_clear()  # as another process
+        prepared = prepare("folder", pairs(tmp_path / "data"), tmp_path / "cache")
+        return [volume for case in uses(prepared) for volume in prepared.read(case, labels=True)]
+
+    before = volumes()
+    (file,) = (tmp_path / "cache").glob("*.h5")
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (b"", whole[:middle], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+        file.write_bytes(damaged)
+        for a, b in zip(before, volumes(), strict=True):
+            np.testing.assert_array_equal(a.image, b.image)
+            np.testing.assert_array_equal(a.label, b.label)
+        assert file.read_bytes() == whole
 
 
 def test_masks_stay_in_the_file_unless_asked_for(tmp_path: Path) -> None:

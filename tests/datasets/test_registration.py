@@ -258,7 +258,7 @@ def test_the_cache_gives_the_same_bits_whatever_was_computed_together(tmp_path: 
 
 def test_a_damaged_cache_file_is_computed_again(tmp_path: Path) -> None:
     fresh = Registrations.load(study(), Recipe("affine"), tmp_path, CPU)
-    for file in tmp_path.rglob("*.safetensors"):
+    for file in tmp_path.rglob("*.sealed"):
         file.write_bytes(file.read_bytes()[:50])
     again = Registrations.load(study(), Recipe("affine"), tmp_path, CPU)
     assert all(

@@ -37,7 +37,7 @@ def test_the_best_warp_wins_and_the_mask_is_withheld(make_task: Callable[..., Ta
     task = replace(make_task(), register=known)
     target = blob_volume("x1", shift=6)
     method = LabelPropagation(task, LabelPropagation.Hparams(source=source))
-    found = predict(method, target, get_protocol("smoke"), torch.device("cpu"))
+    (found,) = predict(method, [target], get_protocol("smoke"), torch.device("cpu"))
     assert list(found) == ["propagated"] and (found["propagated"] == target.label).all()
     assert SEEN[-1].label is None and target.label is not None
 
