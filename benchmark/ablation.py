@@ -14,8 +14,9 @@ import yaml
 
 from benchmark import registry
 from benchmark.errors import BadInput
+from benchmark.files import write_atomically
 from benchmark.grid import Selection, as_typed, digest, resolve, split_item, split_list
-from benchmark.store import Store, write_atomically
+from benchmark.store import Store
 
 FOLDER = "ablations"
 """Of a store, where ``ablate`` puts down its designs."""

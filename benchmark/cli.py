@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.config import give_way, take_options
 from benchmark.errors import BadInput
 
 if TYPE_CHECKING:
-    from benchmark.grid import Selection
+    from benchmark.grid import Cell, Selection
+    from benchmark.launchers import Site
     from benchmark.session import Session
 
 app = typer.Typer(
@@ -30,7 +33,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Compare semi-supervised medical image segmentation methods under rules that are equal for all.",
 )
-out = Console()
+ANY_WIDTH = 10_000
+out = Console(width=None if sys.stdout.isatty() else ANY_WIDTH)  # a pipe or a file has no width: nothing is cut or wrapped
 err = Console(stderr=True)
 
 StoreOption = Annotated[Path, typer.Option(help="Folder of records: finished cells are never run again.")]
@@ -43,6 +47,16 @@ class Listing(StrEnum):
     datasets = "datasets"
     protocols = "protocols"
     draws = "draws"
+    cells = "cells"
+
+
+class LauncherChoice(StrEnum):
+    """Where cells run."""
+
+    inline = "inline"
+    devices = "devices"
+    slurm = "slurm"
+    ray = "ray"
 
 
 class Hparams(StrEnum):
@@ -57,13 +71,41 @@ DatasetOption = Annotated[str, typer.Option(help="See `ls datasets`.")]
 DataOption = Annotated[
     Path | None, typer.Option(help="The dataset's folder, or a file of `prepare --pack`; phantom needs none.")
 ]
-ProtocolOption = Annotated[str, typer.Option(help="smoke, quick or paper; see `ls protocols`.")]
-RunsOption = Annotated[int | None, typer.Option(min=1, help="N runs: run r labels draw r and uses seed r.  [default: 1]")]
-DrawsOption = Annotated[str | None, typer.Option(help="Instead of --runs: comma list of draws, crossed with --seeds.")]
-SeedsOption = Annotated[str | None, typer.Option(help="Instead of --runs: comma list of seeds, crossed with --draws.")]
+ProtocolOption = Annotated[str, typer.Option(help="smoke, quick, paper-short, paper or paper-bf16; see `ls protocols`.")]
+RunsOption = Annotated[
+    int | None, typer.Option(min=1, callback=give_way, help="N runs: run r labels draw r and uses seed r.  [default: 1]")
+]
+DrawsOption = Annotated[
+    str | None, typer.Option(callback=give_way, help="Instead of --runs: comma list of draws, crossed with --seeds.")
+]
+SeedsOption = Annotated[
+    str | None, typer.Option(callback=give_way, help="Instead of --runs: comma list of seeds, crossed with --draws.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-JobsOption = Annotated[int | None, typer.Option(min=1, help="Cells side by side.  [default: CPU cores; 1 on a GPU]")]
+JobsOption = Annotated[int | None, typer.Option(min=1, help="Cells at once.  [default: CPU cores; what fits on the GPUs]")]
+LauncherOption = Annotated[
+    LauncherChoice, typer.Option(help="Where cells run: this process, this machine's devices, a SLURM or a Ray cluster.")
+]
+CellsPerGpuOption = Annotated[
+    int | None, typer.Option("--cells-per-gpu", min=1, help="Cells that share a GPU.  [default: as many as its memory holds]")
+]
+SlurmOption = Annotated[
+    str | None,
+    typer.Option(help="Options of the jobs, e.g. partition=gpu,time=120 (minutes),gres=gpu:1.", metavar="KEY=VALUE,..."),
+]
+RayOption = Annotated[
+    str | None, typer.Option(help="The head node of a Ray cluster.  [default: one is started here]", metavar="HOST:PORT")
+]
 TrackingOption = Annotated[str | None, typer.Option(help="MLflow tracking URI, or none.  [default: sqlite in the store]")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        is_eager=True,
+        callback=take_options,
+        help="YAML file with values of these options, e.g. `labels: 1,3,7`; options given here go before it."
+        " Relative paths in it count from the working directory.",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")]
 
 
@@ -85,7 +127,8 @@ PluginOption = Annotated[
 @app.command(
     epilog="Examples:\n\n"
     "`python -m benchmark run --methods cctr,cps --labels 1,3,7`\n\n"
-    "`python -m benchmark run --dataset acdc --data ~/ACDC --methods supervised,'cctr[rsl=false]' --labels 3,all --runs 3`"
+    "`python -m benchmark run --dataset acdc --data ~/ACDC --methods supervised,'cctr[rsl=false]' --labels 3,all --runs 3`\n\n"
+    "`python -m benchmark run --config experiments/acdc_gpu.yaml --labels 1`"
 )
 def run(
     methods: Annotated[
@@ -104,6 +147,10 @@ def run(
     store: StoreOption = Path("runs"),
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
+    launcher: LauncherOption = LauncherChoice.devices,
+    cells_per_gpu: CellsPerGpuOption = None,
+    slurm: SlurmOption = None,
+    ray: RayOption = None,
     tracking: TrackingOption = None,
     system_metrics: Annotated[
         bool, typer.Option("--system-metrics", help="Track the machine's load, too (CPU, memory, disk, GPU).")
@@ -113,12 +160,14 @@ def run(
     ] = None,
     dry_run: DryRunOption = False,
     plugin: PluginOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Train and test every method at every budget; stop and repeat the command to continue."""
     from benchmark import grid
 
     selections = partial(grid.parse_methods, methods)
-    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, device, jobs, tracking)
+    site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
+    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking)
     if hparams is Hparams.tuned:
         from benchmark.tuning import tuned
 
@@ -156,15 +205,21 @@ def ablate(
     store: StoreOption = Path("runs"),
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
+    launcher: LauncherOption = LauncherChoice.devices,
+    cells_per_gpu: CellsPerGpuOption = None,
+    slurm: SlurmOption = None,
+    ray: RayOption = None,
     tracking: TrackingOption = None,
     dry_run: DryRunOption = False,
     plugin: PluginOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Run the full factorial of a method's parts; report what each adds and how they interact."""
     from benchmark.ablation import Ablation, parse_design, remember
 
     design, selections = parse_design(method, factors)
-    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, device, jobs, tracking)
+    site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
+    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking)
     failed = _carry_out(session, dry_run)
     remember(Ablation(dataset, protocol, design), session.store)
     from reports import ablation, leaderboard
@@ -189,8 +244,7 @@ def _session(
     draws: str | None,
     seeds: str | None,
     store: Path,
-    device: str,
-    jobs: int | None,
+    site: Callable[[], Site],
     tracking: str | None,
 ) -> Session:
     """The grid that the options of ``run`` and ``ablate`` name. Options are checked first, cheapest checks before heavy imports."""
@@ -203,16 +257,38 @@ def _session(
     pairs = grid.parse_runs(runs, draws, seeds)
     variants = selections()
 
-    from benchmark import environment
     from benchmark.session import Session
+    from benchmark.tracking import where_installed
     from datasets.prepared import open_dataset
 
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
-    command = shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
-    cells = grid.expand(opened, variants, budgets, pairs, chosen, command)
-    device = environment.pick_device(device)
-    return Session(cells, store, device, jobs or (os.cpu_count() or 1 if device == "cpu" else 1), tracking, err)
+    cells = grid.expand(opened, variants, budgets, pairs, chosen, _command())
+    return Session(cells, store, site(), where_installed(tracking, _note), err)
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
+
+
+def _site(
+    device: str, jobs: int | None, launcher: LauncherChoice, cells_per_gpu: int | None, slurm: str | None, ray: str | None
+) -> Callable[[], Site]:
+    """Where cells run; made when all else has been checked, for a device needs torch."""
+    from benchmark.launchers import Site, parse_cluster
+
+    for option, value, belongs in (("--slurm", slurm, LauncherChoice.slurm), ("--ray", ray, LauncherChoice.ray)):
+        if value and launcher is not belongs:
+            raise BadInput(f"{option} belongs to --launcher {belongs.value}; found --launcher {launcher.value}")
+    cluster = parse_cluster("--slurm", slurm) if launcher is LauncherChoice.slurm else {"address": ray} if ray else {}
+
+    def site() -> Site:
+        from benchmark.environment import pick_device
+
+        remote = launcher in (LauncherChoice.slurm, LauncherChoice.ray)
+        return Site(device if remote else pick_device(device), launcher.value, jobs, cells_per_gpu, cluster)
+
+    return site
 
 
 def _carry_out(session: Session, dry_run: bool) -> int:
@@ -220,24 +296,37 @@ def _carry_out(session: Session, dry_run: bool) -> int:
     if dry_run:
         out.print(session.plan())
         raise typer.Exit
-    try:
+    with _stoppable():
         return session.run()
-    except KeyboardInterrupt:
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command with a word and the exit code that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
         err.print("stopped; the same command continues from here")
-        raise typer.Exit(130) from None
+        raise typer.Exit(getattr(stopped, "code", 130)) from None
 
 
 @app.command(
     "ls",
-    epilog="Examples:\n\n`python -m benchmark ls methods`\n\n`python -m benchmark ls draws --dataset acdc --data ~/ACDC`",
+    epilog="Examples:\n\n`python -m benchmark ls methods`\n\n`python -m benchmark ls draws --dataset acdc --data ~/ACDC`\n\n"
+    "`python -m benchmark ls cells --store runs`",
 )
 def list_things(
     what: Annotated[Listing, typer.Argument(help="What to list.")],
     dataset: DatasetOption = "phantom",
     data: DataOption = None,
+    store: StoreOption = Path("runs"),
     plugin: PluginOption = None,
 ) -> None:
-    """List methods, datasets, protocols, or the cases that each draw of a dataset labels first (the next budget adds to them)."""
+    """List methods, datasets, protocols; the cells of a store (done, running where, failed why, to do); or the cases that each draw of a
+    dataset labels first (the next budget adds to them)."""
+    if what is Listing.cells:
+        _list_cells(store)
+        return
     if what is Listing.draws:
         from benchmark.registry import check_name
         from datasets.draws import DRAWS, labelled_cases
@@ -261,6 +350,65 @@ def list_things(
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def _list_cells(store: Path) -> None:
+    from rich.markup import escape
+
+    from benchmark.status import counts, statuses
+    from benchmark.store import Store
+
+    found = statuses(Store(store))
+    rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.name, f"{s.cell}", s.note) for s in found]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    colours = {"done": "green", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
+    for state, *texts in rows:
+        line = "  ".join(text.ljust(width) for text, width in zip(texts, [*widths[1:], 0], strict=True)).rstrip()
+        out.print(f"[{colours[state]}]{state.ljust(widths[0])}[/]  {escape(line)}", highlight=False, soft_wrap=True)
+    err.print(counts(found), highlight=False)
+
+
+@app.command(
+    epilog="Examples:\n\n`python -m benchmark retry --failed --store runs`\n\n"
+    "`python -m benchmark retry --store runs --launcher slurm --slurm partition=gpu,time=120`"
+)
+def retry(
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed; else all that are not done.")] = False,
+    store: StoreOption = Path("runs"),
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    jobs: JobsOption = None,
+    launcher: LauncherOption = LauncherChoice.devices,
+    cells_per_gpu: CellsPerGpuOption = None,
+    slurm: SlurmOption = None,
+    ray: RayOption = None,
+    tracking: TrackingOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Run again what failed, was cut off or is damaged, whichever commands asked for it, from the last good checkpoints."""
+    site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
+
+    from benchmark.status import statuses
+    from benchmark.store import Store
+
+    chosen = [s for s in statuses(Store(store)) if s.state == "failed" or (s.state in ("damaged", "to do") and not failed)]
+    if not chosen:
+        err.print(f"nothing to do: no cell of {store} has failed" + ("" if failed else ", was cut off or is damaged"))
+        return
+    cells = [status.cell.model_copy(update={"data": data, "command": _command()}) for status in chosen]
+
+    from benchmark.session import Session
+    from benchmark.tracking import where_installed
+
+    where = site()
+    by_dataset: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_dataset.setdefault(cell.data_hash, []).append(cell)
+    with _stoppable():
+        tracking = where_installed(tracking, _note)
+        left = sum(Session(some, store, where, tracking, err).run() for some in by_dataset.values())
+    if left:
+        raise typer.Exit(1)
 
 
 @app.command(
@@ -316,6 +464,10 @@ def report(
     ] = None,
     baseline: Annotated[str, typer.Option(help="The variant that all are compared with.")] = "supervised",
     labels: Annotated[str | None, typer.Option(help="Only these budgets: comma list of labelled case counts.")] = None,
+    overlays: Annotated[
+        bool,
+        typer.Option("--overlays", help="Also draw the best method's contours on three cases of each budget; shows patients."),
+    ] = False,
 ) -> None:
     """Write the report of a store, finished or not: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures."""
     from benchmark.ablation import remembered
@@ -329,13 +481,16 @@ def report(
     records = collect(*opened)
     if labels is not None:
         records = records.select(records.cells["labels"].isin(parse_numbers("--labels", labels)))
-    table, files = write_report(records, out_folder or opened[0].report, baseline, remembered(*opened))
+    pictures = []
+    if overlays:
+        from benchmark.overlays import overlays as cases_of
+
+        pictures = list(cases_of(records, opened, baseline))
+    table, files = write_report(records, out_folder or opened[0].report, baseline, remembered(*opened), pictures)
     out.print(to_terminal(table))
     if baseline not in set(table["variant"]):
         known = ", ".join(sorted(set(table["variant"])))
-        err.print(
-            f"note: no record of {baseline}, so nothing is compared with it; there are {known}", markup=False, soft_wrap=True
-        )
+        _note(f"note: no record of {baseline}, so nothing is compared with it; there are {known}")
     _wrote(files)
 
 
@@ -395,21 +550,28 @@ def tune(
     store: StoreOption = Path("runs"),
     device: DeviceOption = "auto",
     jobs: JobsOption = None,
+    launcher: LauncherOption = LauncherChoice.devices,
+    cells_per_gpu: CellsPerGpuOption = None,
+    slurm: SlurmOption = None,
+    ray: RayOption = None,
     tracking: TrackingOption = None,
     plugin: PluginOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Search hyper-parameters on the validation cases, with the same number of trials for every method; resumes."""
-    from benchmark import environment, grid
+    from benchmark import grid
     from benchmark.protocol import get_protocol
     from benchmark.registry import check_name
 
     chosen = get_protocol(protocol)
     check_name("datasets", dataset)
+    site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
     selections = grid.parse_methods(methods)
 
     from benchmark.records import collect
     from benchmark.session import Session
     from benchmark.store import Store
+    from benchmark.tracking import where_installed
     from benchmark.tuning import Tuner, search_space
     from benchmark.tuning import tune as search
     from datasets.prepared import open_dataset
@@ -418,15 +580,10 @@ def tune(
     opened, root = open_dataset(dataset, data), Store(store)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     spaces = [search_space(selection, budget) for budget in budgets for selection in selections]
-    command = shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
-    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, pruner.value, storage, root, command)
-    where = environment.pick_device(device)
-    workers = jobs or (os.cpu_count() or 1 if where == "cpu" else 1)
-    try:
-        search(tuner, lambda cells: Session(cells, store, where, workers, tracking, err).run())
-    except KeyboardInterrupt:
-        err.print("stopped; the same command continues from here")
-        raise typer.Exit(130) from None
+    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, pruner.value, storage, root, _command())
+    where, tracking = site(), where_installed(tracking, _note)
+    with _stoppable():
+        search(tuner, lambda cells: Session(cells, store, where, tracking, err).run())
     records = collect(root)
     found = trials_of(records)
     out.print(to_terminal(studies_of(found[found["study"].isin(tuner.names())])))
@@ -554,6 +711,10 @@ def registration(
         _wrote(write(quality, title, root.report / "registration" / dataset / name))
 
 
+def _note(text: str) -> None:
+    err.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def _wrote(files: list[Path]) -> None:
     for file in files:
         err.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
@@ -563,9 +724,21 @@ def main() -> None:
     """Run the command line; bad input is one sentence on stderr and exit code 2."""
     try:
         app()
-    except BadInput as error:
-        err.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+    except (BadInput, OSError) as error:
+        problem = _as_bad_input(error)
+        err.print(f"[bold red]error:[/] {_escaped(problem)}", highlight=False, soft_wrap=True)
         sys.exit(2)
+
+
+def _as_bad_input(error: Exception) -> Exception:
+    """A full disk, wherever it was met, in the words of the store; other errors of the operating system are not the user's to fix."""
+    from benchmark.files import disk_full_is_told
+
+    try:
+        with disk_full_is_told():
+            raise error
+    except BadInput as problem:
+        return problem
 
 
 def _escaped(error: Exception) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmark.training import Progress as Training
 
 LINE_SECONDS = 15.0
-STYLES = {"done": "green", "busy": "yellow", "interrupted": "yellow", "failed": "red", "killed": "red"}
+STYLES = {"done": "green", "interrupted": "yellow", "failed": "red", "out of memory": "red", "killed": "red"}
 
 
 def duration(seconds: float) -> str:
@@ -46,9 +46,9 @@ def _bars(console: Console, *more: ProgressColumn) -> Progress:
 class GridDisplay:
     """Progress over all cells of a grid: step, loss, validation score, time left for the cell and for the grid."""
 
-    def __init__(self, console: Console, cells: int, jobs: int) -> None:
+    def __init__(self, console: Console, cells: int) -> None:
         self.console = console
-        self.cells, self.jobs = cells, jobs
+        self.cells = cells
         self.finished_cells = 0
         self.began = time.monotonic()
         self.started: dict[str, tuple[float, int]] = {}
@@ -88,7 +88,7 @@ class GridDisplay:
         self.fractions.pop(cell.id, None)
         if cell.id in self.tasks:
             self.bars.remove_task(self.tasks.pop(cell.id))
-        self._print(f"[{STYLES[outcome]}]{outcome:>11}[/]  {escape(str(cell))}  {escape(note)}")
+        self._print(f"[{STYLES[outcome]}]{outcome:>13}[/]  {escape(str(cell))}  {escape(note)}")
         self._update_grid()
 
     def _print(self, text: str) -> None:

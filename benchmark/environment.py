@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -15,6 +16,9 @@ from typing import Any
 from benchmark.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
+CONTEXT_MB = 600
+"""What a process takes of a GPU besides tensors, about."""
+
 PACKAGES = ("torch", "monai", "numpy", "scipy", "pandas")
 
 
@@ -58,6 +62,8 @@ def describe(device: str) -> dict[str, Any]:
         "platform": platform.platform(terse=True),
         "processor": platform.machine(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "host": socket.gethostname(),
+        "process": os.getpid(),
         "revision": _revision(),
     }
 
@@ -110,3 +116,15 @@ def peak_memory_mb(device: str) -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def gpu_memory(device: str) -> list[float] | None:
+    """MB that this process has needed of the GPU at most, its CUDA context included, and MB that the GPU has; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return [
+        torch.cuda.max_memory_reserved(device) / 1e6 + CONTEXT_MB,
+        torch.cuda.get_device_properties(device).total_memory / 1e6,
+    ]

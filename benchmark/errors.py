@@ -1,5 +1,9 @@
-"""The one exception that means: the user can fix this."""
+"""The exceptions that mean: the user can fix this."""
 
 
 class BadInput(Exception):
     """One clear sentence: which file or option, what was found, what was expected, what to do. The command ends with exit code 2."""
+
+
+class DiskFull(BadInput):
+    """Nothing more can be written; what is there is whole."""

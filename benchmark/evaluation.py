@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,38 +24,67 @@ VOXEL_SPACING = (1.0, 1.0, 1.0)
 
 
 def predict(
-    method: Method | Propagator, volume: Volume, protocol: Protocol, device: torch.device, reported_only: bool = False
-) -> dict[str, np.ndarray]:
-    """Each network's classes for a volume: (D, H, W) uint8 on the native grid. The method's mode is left as it was.
+    method: Method | Propagator,
+    volumes: Sequence[Volume],
+    protocol: Protocol,
+    device: torch.device,
+    reported_only: bool = False,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Each network's classes for each volume, in order: (D, H, W) uint8 on the native grid. The method's mode is left as it was.
 
-    Probabilities are resized to the native slice size (bilinear) before the argmax. reported_only: the first network alone.
+    Slices of several volumes go through the networks together. Probabilities are resized to the native slice size (bilinear) before
+    the argmax. reported_only: the first network alone.
     """
     if isinstance(method, Propagator):
-        return {name: label.cpu().numpy() for name, label in method.segment(replace(volume, label=None)).items()}
-    return _predict_slices(method, volume, protocol, device, reported_only)
+        for volume in volumes:
+            yield {name: label.cpu().numpy() for name, label in method.segment(replace(volume, label=None)).items()}
+        return
+    waiting = deque(volumes)
+    known: dict[str, Tensor] = {}
+    for chunk in _chunks(volumes, protocol.image_size):
+        for network, probabilities in _probabilities(method, chunk.to(device), reported_only).items():
+            known[network] = torch.cat([known[network], probabilities]) if network in known else probabilities
+        slices = len(next(iter(known.values())))
+        while waiting and waiting[0].image.shape[1] <= slices:
+            depth, *native = waiting.popleft().image.shape[1:]
+            yield {network: _classes(p[:depth], native) for network, p in known.items()}
+            known, slices = {network: p[depth:] for network, p in known.items()}, slices - depth
 
 
-@torch.inference_mode()
-def _predict_slices(
-    method: Method, volume: Volume, protocol: Protocol, device: torch.device, reported_only: bool
-) -> dict[str, np.ndarray]:
+def _chunks(volumes: Sequence[Volume], size: int) -> Iterator[Tensor]:
+    """The volumes' slices (N, C, size, size), SLICES_AT_ONCE together, the rest last."""
+    left = []
+    for volume in volumes:
+        left.append(resize_image(volume, size))
+        if sum(map(len, left)) >= SLICES_AT_ONCE:
+            *full, rest = torch.cat(left).split(SLICES_AT_ONCE)
+            left = [rest]
+            yield from full
+    if left:
+        yield torch.cat(left)
+
+
+@torch.no_grad()
+def _probabilities(method: Method, image: Tensor, reported_only: bool) -> dict[str, Tensor]:
+    """Each network's class probabilities (N, K, P, P) in evaluation mode."""
     training = method.training
     method.eval()
-    slices = resize_image(volume, protocol.image_size).to(device)
-    native = volume.image.shape[2:]
-    parts: dict[str, list[Tensor]] = {}
-    for chunk in slices.split(SLICES_AT_ONCE):
-        predictions = list(method.predictions(chunk).items())
-        for network, probabilities in predictions[:1] if reported_only else predictions:
-            full = F.interpolate(probabilities, native, mode="bilinear", align_corners=False)
-            parts.setdefault(network, []).append(most_likely(full)[1].to(torch.uint8))
+    found = method.predictions(image)
     method.train(training)
-    return {network: torch.cat(chunks).cpu().numpy() for network, chunks in parts.items()}
+    return dict(list(found.items())[:1]) if reported_only else found
+
+
+@torch.no_grad()
+def _classes(probabilities: Tensor, native: list[int]) -> np.ndarray:
+    """The most likely classes (D, H, W) uint8 at the native slice size."""
+    parts = probabilities.split(SLICES_AT_ONCE)
+    full = (F.interpolate(part, native, mode="bilinear", align_corners=False) for part in parts)
+    return torch.cat([most_likely(part)[1].to(torch.uint8) for part in full]).cpu().numpy()
 
 
 def evaluate(
     method: Method | Propagator,
-    volumes: Iterable[Volume],
+    volumes: Sequence[Volume],
     classes: tuple[str, ...],
     protocol: Protocol,
     device: torch.device,
@@ -65,10 +95,10 @@ def evaluate(
     Distances are in mm, or in voxels where the data stores no spacing.
     """
     rows = []
-    for volume in volumes:
+    for volume, predictions in zip(volumes, predict(method, volumes, protocol, device), strict=True):
         assert volume.label is not None
         spacing = volume.spacing if volume.spacing_known else VOXEL_SPACING
-        for network, prediction in predict(method, volume, protocol, device).items():
+        for network, prediction in predictions.items():
             for label, metric, value in volume_metrics(prediction, volume.label, len(classes), spacing, protocol.tolerance):
                 place = {"case": volume.case, "volume": volume.name, "class": classes[label], "network": network}
                 rows.append({**columns, **place, "metric": metric, "value": value})
@@ -78,9 +108,9 @@ def evaluate(
 def validation_score(method: Method, volumes: list[Volume], classes: int, protocol: Protocol, device: torch.device) -> float:
     """Mean DSC of the reported network over foreground classes and volumes, both-empty counted as 1."""
     scores = []
-    for volume in volumes:
+    for volume, predictions in zip(volumes, predict(method, volumes, protocol, device, reported_only=True), strict=True):
         assert volume.label is not None
-        prediction = next(iter(predict(method, volume, protocol, device, reported_only=True).values()))
+        (prediction,) = predictions.values()
         for label in range(1, classes):
             found, truth = prediction == label, volume.label == label
             total = int(found.sum()) + int(truth.sum())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import os
+import socket
 import time
 import traceback
 from collections.abc import Callable
@@ -16,15 +19,20 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from benchmark import environment, registry
+from benchmark.errors import DiskFull
 from benchmark.evaluation import evaluate, validation_score
+from benchmark.files import FULL, disk_full_is_told
 from benchmark.grid import Cell
-from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
+from benchmark.store import CASE_COLUMNS, PROGRESS, CellFolder, Store, describe_cell
 from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
 from datasets.dataset import Dataset, Volume
-from datasets.prepared import open_dataset, prepare
+from datasets.prepared import Prepared, open_dataset, prepare
 from datasets.registration import Registrations, candidates
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Task, count_parameters
+
+TELL_SECONDS = 1.0
+OUT_OF_MEMORY = "run fewer cells side by side (--jobs, --cells-per-gpu), or a protocol with smaller images or batches"
 
 
 @functools.lru_cache(maxsize=2)
@@ -41,26 +49,67 @@ def run_cell(
     tell: Callable[[Progress], None] = lambda progress: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> str:
-    """Run one cell unless it is done: "done", "failed" (a record holds the error), or "busy" (another process has it).
+    """Run one cell unless it is done.
+
+    Returns:
+        "done"; "failed" or "out of memory" (a record holds the error); "busy" (another process has it, or took it over).
 
     Raises:
         Interrupted: ``stopping`` said so; the checkpoint is written.
+        DiskFull: nothing more can be written; the checkpoint before is whole.
     """
     folder = store.folder(cell)
-    with folder.lock() as mine:
-        if not mine:
+    with folder.lock() as hold:
+        if hold is None:
             return "busy"
         if folder.done():
             return "done"
+        folder.begin()
         folder.plan(cell)
         try:
-            folder.finish(_run(cell, store, folder, device, tell, stopping))
+            files = _run(cell, store, folder, device, _telling(folder, device, tell), lambda: stopping() or hold.lost)
+            if hold.lost:
+                return "busy"
+            folder.finish(files)
             return "done"
-        except Interrupted:
+        except (Interrupted, DiskFull):
+            if hold.lost:
+                return "busy"
             raise
         except Exception as error:  # a failed cell is a record; the grid goes on
-            folder.write("record.json", json.dumps(_failure(cell, device, error), indent=1))
-            return "failed"
+            with disk_full_is_told(store.root):
+                if isinstance(error, OSError) and error.errno in FULL:
+                    raise
+                full = _out_of_memory(error, device)
+                folder.write("record.json", json.dumps(_failure(cell, device, error), indent=1))
+            folder.clear(PROGRESS)
+            return "out of memory" if full else "failed"
+
+
+def _telling(folder: CellFolder, device: str, tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Passes progress on, and notes it in the folder every few seconds with who runs the cell, where and since when."""
+    about = {"host": socket.gethostname(), "process": os.getpid(), "device": device, "since": time.time()}
+    last = -math.inf
+
+    def told(progress: Progress) -> None:
+        nonlocal last
+        tell(progress)
+        if time.monotonic() - last >= TELL_SECONDS:
+            last = time.monotonic()
+            folder.tell(about | vars(progress) | {"memory": environment.gpu_memory(device)})
+
+    return told
+
+
+def _out_of_memory(error: Exception, device: str) -> bool:
+    """Whether the error says so; what the cell held is given back then, and advice is added to the error."""
+    if not isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return False
+    traceback.clear_frames(error.__traceback__)
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    error.add_note(OUT_OF_MEMORY)
+    return True
 
 
 def _run(
@@ -154,11 +203,17 @@ class ReportedNetwork(nn.Module):
         return next(iter(self.method.predictions(image).values()))
 
 
+def finished_method(cell: Cell, store: Store) -> tuple[Method | Propagator, Prepared]:
+    """A finished cell's method with its last weights, in evaluation mode on the CPU; and the dataset."""
+    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
+    method = _build(cell, dataset, torch.device("cpu"), store.registrations)
+    method.load_state_dict(load((store.folder(cell).path / "model.safetensors").read_bytes()))
+    return method.eval(), dataset
+
+
 def reported_network(cell: Cell, store: Store) -> tuple[ReportedNetwork, tuple[int, int, int]]:
     """A finished cell's reported network with its last weights, in evaluation mode, and the shape (C, P, P) of its images."""
-    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
-    method = _build(cell, dataset, torch.device("cpu"), None)
-    method.load_state_dict(load((store.folder(cell).path / "model.safetensors").read_bytes()))
+    method, dataset = finished_method(cell, store)
     return ReportedNetwork(method).eval(), (dataset.channels, cell.protocol.image_size, cell.protocol.image_size)  # type: ignore[arg-type]
 
 
@@ -203,7 +258,7 @@ def _failure(cell: Cell, device: str, error: Exception) -> dict[str, Any]:
     """The record of a cell that failed: the same fields as a finished one as far as they are known, and the error."""
     return describe_cell(cell) | {
         "outcome": "failed",
-        "error": f"{type(error).__name__}: {error}",
+        "error": "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]),
         "traceback": "".join(traceback.format_exception(error)),
         "code_hash": environment.code_hash(),
         "environment": environment.describe(device),

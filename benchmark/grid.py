@@ -62,9 +62,9 @@ class Cell(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    dataset: str
+    dataset: str = Field(pattern=f"^{registry.NAME}$")
     data_hash: str
-    method: str
+    method: str = Field(pattern=f"^{registry.NAME}$")
     variant: str
     hparams: dict[str, Any]
     labels: int
@@ -126,7 +126,7 @@ def split_list(text: str) -> list[str]:
 
 def split_item(option: str, item: str) -> tuple[str, dict[str, Any]]:
     """A method's name and the values given to it, from ``name`` or ``name[param=value,...]``."""
-    match = re.fullmatch(r"([A-Za-z0-9_\-]+)(?:\[(.*)\])?", item)
+    match = re.fullmatch(rf"({registry.NAME})(?:\[(.*)\])?", item)
     if not match:
         raise BadInput(f"{option}: cannot read {item!r}; expected name or name[param=value,...]")
     given = {}
@@ -204,7 +204,9 @@ def expand(
     protocol: Protocol,
     command: str,
 ) -> list[Cell]:
-    """All cells: each selection at each budget for each run (draw, seed), runs outermost, so that whole comparisons complete early."""
+    """All cells: each selection at each budget for each run (draw, seed). Runs are outermost, so that whole comparisons complete early;
+    within a run, selections come in the order in which they were named.
+    """
     from datasets.draws import labelled_cases
 
     data_hash, train, groups = dataset.content_hash(), dataset.split.train, dataset.train_groups
@@ -224,8 +226,8 @@ def expand(
             command=command,
         )
         for draw, seed in runs
-        for budget in budgets
         for selection in selections
+        for budget in budgets
     ]
 
 

@@ -23,7 +23,7 @@ empty one). MONAI's metrics are NaN or infinite there, and compute the surfaces 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_erosion, find_objects
+from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
 
 Spacing = tuple[float, float, float]
@@ -60,17 +60,17 @@ def volume_metrics(
 def _overlap_and_distances(found: np.ndarray, truth: np.ndarray, spacing: Spacing, tolerance: float) -> dict[str, float]:
     """The metrics of two non-empty masks, cropped to a common box."""
     n_found, n_true = np.count_nonzero(found), np.count_nonzero(truth)
-    found_surface, true_surface = _surface(found), _surface(truth)
-    there, back = _distances(found_surface, true_surface, spacing), _distances(true_surface, found_surface, spacing)
+    surfaces = _surface(found), _surface(truth)
+    there, back = _distances(*surfaces, spacing)
     both = np.concatenate([there, back])
-    voxels = [_distances(found_surface, true_surface, VOXELS), _distances(true_surface, found_surface, VOXELS)]
+    voxels = both if spacing == VOXELS else np.concatenate(_distances(*surfaces, VOXELS))
     return {
         "dsc": 2 * np.count_nonzero(found & truth) / (n_found + n_true),
         "hd95": float(max(np.percentile(there, 95), np.percentile(back, 95))),
         "assd": float(both.mean()),
         "nsd": float((both <= tolerance * (1 + ROUNDING)).mean()),
         "rve": (n_found - n_true) / n_true,
-        "hd95_legacy": float(np.percentile(np.concatenate(voxels), 95)),
+        "hd95_legacy": float(np.percentile(voxels, 95)),
         "missed": 0.0,
     }
 
@@ -90,13 +90,28 @@ def _with_an_empty_mask(found_empty: bool, true_empty: bool, diagonal: float) ->
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """The mask's surface voxels, as a mask."""
-    return mask & ~binary_erosion(mask)
+    """The mask's surface voxels, as a mask. An eighth of the time of SciPy's erosion, whose structuring element may be any."""
+    inner = mask.copy()
+    for axis in range(mask.ndim):
+        at, whole = np.moveaxis(inner, axis, 0), np.moveaxis(mask, axis, 0)
+        at[1:] &= whole[:-1]
+        at[:-1] &= whole[1:]
+        at[[0, -1]] = False
+    return mask & ~inner
 
 
-def _distances(a: np.ndarray, b: np.ndarray, spacing: Spacing) -> np.ndarray:
-    """Distance from each voxel of the mask ``a`` to the nearest of ``b``, in no particular order."""
+def _distances(a: np.ndarray, b: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
+    """Distances from each voxel of the mask ``a`` to the nearest of ``b``, and the other way; in no particular order."""
+    return _directed(a, b, spacing), _directed(b, a, spacing)
+
+
+def _directed(a: np.ndarray, b: np.ndarray, spacing: Spacing) -> np.ndarray:
+    """Distance from each voxel of the mask ``a`` to the nearest of ``b``.
+
+    A tree of surface voxels: a distance map has every voxel of the box, of which all but these few are of no use.
+    """
     distances = np.zeros(np.count_nonzero(a))
     apart = np.argwhere(a & ~b) * np.asarray(spacing)  # the voxels in common stay at 0: nothing to search
-    distances[: len(apart)] = KDTree(np.argwhere(b) * np.asarray(spacing), balanced_tree=False).query(apart)[0]
+    tree = KDTree(np.argwhere(b) * np.asarray(spacing), leafsize=32, balanced_tree=False, compact_nodes=False)
+    distances[: len(apart)] = tree.query(apart)[0]
     return distances

@@ -1,13 +1,16 @@
 """Protocols: named sets of rules that are equal for all methods.
 
 Values of ``paper`` are the field's common recipe (SSL4MIS: SGD .01, momentum .9, weight decay 1e-4, polynomial decay .9, 30,000
-steps) at the image size of cross-teaching, 224 pixels, which the Swin-UNet needs. ``quick`` and ``smoke`` are the same rules,
-shorter, with narrower and shallower versions of the same two networks.
+steps) at the image size of cross-teaching, 224 pixels, which the Swin-UNet needs. ``paper-short`` is the same with 4,000 steps; ramps and
+decay are fractions of the steps. ``paper-bf16`` is the same in half precision. ``quick`` and ``smoke`` are the same rules, shorter, with
+narrower and shallower versions of the same two networks.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from benchmark.errors import BadInput
 
@@ -43,11 +46,35 @@ class Protocol(BaseModel):
     weight_decay: float = 1e-4
     power: float = 0.9
     """Learning rate at step t of T: learning_rate * (1 - t/T)^power."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of networks in training: bfloat16 is autocast, with weights, optimiser and predictions in float32."""
     validations: int
     """How many times the validation cases are scored, evenly spread, the last after the last step."""
     tolerance: float = 2.0
     """NSD's tolerance for every class, mm (voxels where the data has no spacing)."""
 
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the usual precision: cells from before there were two keep their ids."""
+        fields: dict[str, Any] = dump(self)
+        if self.precision == "float32":
+            del fields["precision"]
+        return fields
+
+
+PAPER = Protocol(
+    name="paper",
+    summary="the field's sizes: U-Net 16-256, Swin-T, 224 px, 30,000 steps; for a GPU",
+    steps=30_000,
+    batch_labelled=12,
+    batch_unlabelled=12,
+    image_size=224,
+    unet_widths=(16, 32, 64, 128, 256),
+    unet_dropout=(0.05, 0.1, 0.2, 0.3, 0.5),
+    swin=SwinSize(embed=96, depths=(2, 2, 2, 2), heads=(3, 6, 12, 24), window=7),
+    learning_rate=0.01,
+    validations=30,
+)
 
 PROTOCOLS = {
     p.name: p
@@ -78,18 +105,20 @@ PROTOCOLS = {
             learning_rate=0.1,
             validations=5,
         ),
-        Protocol(
-            name="paper",
-            summary="the field's sizes: U-Net 16-256, Swin-T, 224 px, 30,000 steps; for a GPU",
-            steps=30_000,
-            batch_labelled=12,
-            batch_unlabelled=12,
-            image_size=224,
-            unet_widths=(16, 32, 64, 128, 256),
-            unet_dropout=(0.05, 0.1, 0.2, 0.3, 0.5),
-            swin=SwinSize(embed=96, depths=(2, 2, 2, 2), heads=(3, 6, 12, 24), window=7),
-            learning_rate=0.01,
-            validations=30,
+        PAPER,
+        PAPER.model_copy(
+            update={
+                "name": "paper-short",
+                "summary": "paper with 4,000 steps and all else the same: a first look, for a GPU",
+                "steps": 4_000,
+            }
+        ),
+        PAPER.model_copy(
+            update={
+                "name": "paper-bf16",
+                "summary": "paper with training in bfloat16 (autocast) and all else the same: faster, for a GPU",
+                "precision": "bfloat16",
+            }
         ),
     )
 }

@@ -77,28 +77,50 @@ def _rows(folder: CellFolder, number: int) -> bytes:
     header, _, body = (folder.path / "cases.csv").read_bytes().partition(b"\n")
     if header.decode().split(",") != CASE_COLUMNS:
         raise BadInput(f"{folder.path / 'cases.csv'} has the columns {header.decode()!r}; expected {','.join(CASE_COLUMNS)}")
-    lines = body.split(b"\n") if b'"' not in body else _quoted(body)
-    return b"".join(b"%d,%b\n" % (number, line) for line in lines if line)
+    if b'"' in body:
+        body = _without_line_ends(body)
+    mark = b"%d," % number
+    return mark + body.rstrip(b"\n").replace(b"\n", b"\n" + mark) + b"\n" if body.strip() else b""
 
 
-def _quoted(body: bytes) -> list[bytes]:
-    """The lines of a table with quotes in it, where a line end may be part of a name; there it becomes a space."""
+def _without_line_ends(body: bytes) -> bytes:
+    """A table with quotes in it, where a line end may be part of a name; there it becomes a space."""
     rows = csv.reader(io.StringIO(body.decode(), newline=""))
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([" ".join(value.split()) for value in row] for row in rows)
-    return out.getvalue().encode().split(b"\n")
+    return out.getvalue().encode()
 
 
 def _long_table(rows: list[bytes], cells: list[str]) -> pd.DataFrame:
     """One table of all cells' metrics, texts as categories: millions of rows stay small."""
     columns = ["cell", *CASE_COLUMNS]
-    if not rows:
+    if not any(rows):
         return pd.DataFrame(columns=columns)
-    types = dict.fromkeys(columns, "str") | {"cell": "int32", "value": "float64"}
-    table = pd.read_csv(
-        io.BytesIO(b"".join(rows)), names=columns, dtype=types, keep_default_na=False, na_values={"value": [""]}
-    )
-    for name in columns[1:-1]:  # as categories only now: read as such, the case 001 would become the number 1
-        table[name] = table[name].astype("category")
+    table = _read(b"".join(rows), columns)
     table["cell"] = pd.Categorical.from_codes(table["cell"], categories=pd.Index(cells))
+    return table
+
+
+def _read(content: bytes, columns: list[str]) -> pd.DataFrame:
+    """The table of millions of lines, quickly by pyarrow, or by pandas on a compute node that lacks it; the same values."""
+    texts = columns[1:-1]
+    try:
+        import pyarrow as pa
+        from pyarrow import csv as arrow
+    except ImportError:
+        types = dict.fromkeys(texts, "str") | {"cell": "int32", "value": "float64"}
+        blank = {"value": [""]}
+        table = pd.read_csv(
+            io.BytesIO(content),
+            names=columns,
+            dtype=types,
+            keep_default_na=False,
+            na_values=blank,
+        )
+        return table.astype(dict.fromkeys(texts, "category"))  # only now: read as such, the case 001 would become the number 1
+    kinds = dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string())) | {"cell": pa.int32(), "value": pa.float64()}
+    options = arrow.ConvertOptions(column_types=kinds, null_values=[""])
+    table = arrow.read_csv(io.BytesIO(content), arrow.ReadOptions(column_names=columns), convert_options=options).to_pandas()
+    for name in texts:
+        table[name] = table[name].cat.reorder_categories(sorted(table[name].cat.categories))
     return table

@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ PLUGINS = "BENCHMARK_PLUGINS"
 _registered: dict[str, type] = {}
 
 
+NAME = r"[A-Za-z0-9_\-]+"
+
+
 @dataclass(frozen=True)
 class Entry:
     """A name that can be asked for: the module that registers it, the first line of its docstring, and the plug-in it comes from."""
@@ -41,7 +45,13 @@ class Entry:
 
 
 def register(name: str) -> Callable[[T], T]:
-    """Class decorator: make a method or a dataset known under ``name``."""
+    """Class decorator: make a method or a dataset known under ``name``.
+
+    Raises:
+        BadInput: the name cannot be one, since it becomes a folder and stands in comma lists.
+    """
+    if not re.fullmatch(NAME, name):
+        raise BadInput(f"{name!r} cannot be the name of a method or dataset; expected letters, digits, _ and - alone")
 
     def decorate(cls: T) -> T:
         known = _registered.get(name)

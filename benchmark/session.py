@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,7 +22,7 @@ from benchmark.display import GridDisplay, StageDisplay, duration
 from benchmark.errors import BadInput
 from benchmark.experiment import training_seconds, training_volumes
 from benchmark.grid import Cell
-from benchmark.launchers.local import run_cells
+from benchmark.launchers import Site, run_cells
 from benchmark.preparation import prepare_shown
 from benchmark.records import Records, collect
 from benchmark.store import Store
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Runs a grid with ``jobs`` workers and mirrors its records to MLflow.
+    """Runs a grid at a site and mirrors its records to MLflow.
 
     tracking: an MLflow URI; "none": no tracking; None: sqlite beside the store. ``system_metrics``: log the machine's load, too.
     """
@@ -42,14 +44,12 @@ class Session:
         self,
         cells: list[Cell],
         store: Path,
-        device: str,
-        jobs: int,
+        site: Site,
         tracking: str | None,
         console: Console,
     ) -> None:
         self.store = Store(store)
-        self.device = device
-        self.jobs = jobs
+        self.site = site
         self.mirror = Mirror(self.store, tracking)
         self.follower = Follower(self.mirror, self._warn)
         self.system_metrics = False
@@ -75,12 +75,15 @@ class Session:
             self.console.print(f"{outcomes['done']} of {len(self.cells)} cells are done already", highlight=False)
         if self.todo:
             for cell in self.todo:  # what is asked for stands in the store before anything runs
-                self.store.folder(cell).plan(cell)
+                folder = self.store.folder(cell)
+                for name in folder.damaged() or []:
+                    self._warn(f"warning: {folder.path / name} is not as it was written; the cell is run again")
+                folder.plan(cell)
             first = self.todo[0]
             dataset = prepare_shown(first.dataset, first.data, self.store, self.console, first.data_hash)
             with self._following():
                 self._register(dataset)
-                with GridDisplay(self.console, len(self.todo), self.jobs) as display:
+                with GridDisplay(self.console, len(self.todo)) as display:
 
                     def finished(cell: Cell, outcome: str) -> None:
                         outcomes[outcome] += 1
@@ -88,7 +91,7 @@ class Session:
                         display.finished(cell, outcome, summary(folder.record(), outcome))
                         self.follower.add(folder)
 
-                    run_cells(self.todo, self.store.root, self.device, self.jobs, display.tell, finished)
+                    run_cells(self.todo, self.store.root, self.site, display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
 
     @contextlib.contextmanager
@@ -120,22 +123,29 @@ class Session:
             self._warn(f"warning: {error}; the records are kept")
 
     def _register(self, dataset: Prepared) -> None:
-        """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar."""
+        """Compute the registrations that the cells still to run will ask for, with all workers and a progress bar.
+
+        Not for a cluster: this may be its login node, and another kind of device than its cells have. They fill the cache themselves.
+        """
         studies = {}
         for cell in self.todo:
             recipe = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_recipe  # type: ignore[attr-defined]
             if recipe is not None:
                 studies[recipe, cell.labelled] = cell
-        if studies:
+        if studies and not self.site.remote:
             dataset.unpack_registrations(self.store.registrations)
             volumes = [(training_volumes(dataset, cell.labelled), recipe) for (recipe, _), cell in studies.items()]
-            register_all(volumes, self.store, torch.device(self.device), self.jobs, self.console)
+            register_all(volumes, self.store, torch.device(self.site.device), self.site.local_jobs, self.console)
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
-        from reports.leaderboard import leaderboard, write_leaderboard
+        from reports.leaderboard import can_draw, leaderboard, write_leaderboard
 
         files: list[Path] = []
+        if not can_draw():
+            self._warn(
+                "note: matplotlib or seaborn is not installed, so no figure is drawn; `python -m benchmark report` does it where both are"
+            )
         with self._tolerant():  # older cells of the store may not be comparable; this session's table is printed all the same
             files = write_leaderboard(leaderboard(collect(self.store)), self.store.report)
             if self.todo and not self.follower.broken.is_set():
@@ -166,9 +176,11 @@ class Session:
 
     def plan(self) -> Table:
         """The cells, which are done, and an estimate of the time left."""
-        table = Table(title=f"{len(self.cells)} cells, {len(self.cells) - len(self.todo)} done", title_justify="left")
+        title = f"{len(self.cells)} cells, {len(self.cells) - len(self.todo)} done"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for column in ("cell", "method", "labels", "draw", "seed", "protocol", "state", "estimate"):
-            table.add_column(column, justify="right" if column in ("labels", "draw", "seed", "estimate") else "left")
+            right = column in ("labels", "draw", "seed", "estimate")
+            table.add_column(column, justify="right" if right else "left", no_wrap=column != "method", overflow="fold")
         todo = {cell.id for cell in self.todo}
         with self.console.status("timing a few steps of methods that have no finished cell"):
             seconds = {cell.id: self._estimate(cell) for cell in self.todo}
@@ -177,8 +189,9 @@ class Session:
             numbers = map(str, (cell.labels, cell.draw, cell.seed, cell.protocol.name))
             estimate = duration(seconds[cell.id]) if waits else ""
             table.add_row(cell.id, escape(cell.variant), *numbers, "to do" if waits else "done", estimate)
-        left = duration(sum(seconds.values()) / self.jobs)
-        table.caption = f"time left with {self.jobs} jobs: about {left}, registrations not counted"
+        left = duration(sum(seconds.values()) / self.site.at_once)
+        table.caption = f"time left with {self.site.at_once} at once: about {left}, registrations not counted"
+        table.caption_justify = "left"
         return table
 
     @cached_property
@@ -197,8 +210,10 @@ class Session:
             )
             if same.any():
                 return float(done.loc[same, "seconds"].median())
+        if self.site.remote:
+            return math.nan  # not this machine's to say
         if cell.variant not in self._timed:
-            self._timed[cell.variant] = training_seconds(cell, self.device)
+            self._timed[cell.variant] = training_seconds(cell, self.site.device)
         return self._timed[cell.variant]
 
 
@@ -219,11 +234,9 @@ def summary(record: dict[str, Any] | None, outcome: str) -> str:
         case "done" if record:
             score = record["validation"]
             return f"val DSC {'-' if score is None else format(score, '.3f')}  {duration(record['seconds'])}"
-        case "failed" if record:
+        case "failed" | "out of memory" if record:
             return record["error"].splitlines()[0]
-        case "busy":
-            return "another process is running it"
         case "killed":
-            return "its worker process died; the same command continues from its checkpoint"
+            return "its worker died again and again (memory?); the same command continues from its checkpoint"
         case _:
             return "the same command continues from its checkpoint"

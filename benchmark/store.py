@@ -1,7 +1,7 @@
 """Cell folders on disk: atomic, locked, checksummed. The records here are the truth; everything else can be rebuilt from them.
 
     <store>/<dataset>/<method>/<cell id>/
-      cell.json  history.csv  checkpoint.pt (while running)  model.safetensors  cases.csv  record.json  .done
+      cell.json  history.csv  checkpoint (while running)  model.safetensors  cases.csv  record.json  .done
 
 A file becomes visible only when it is whole. ``.done`` holds the checksums of the others and is written last.
 """
@@ -9,31 +9,53 @@ A file becomes visible only when it is whole. ``.done`` holds the checksums of t
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+import filelock
 
+from benchmark.errors import BadInput
+from benchmark.files import checksum, disk_full_is_told, write_atomically
 from benchmark.grid import Cell, digest
 
-DONE = ".done"
+DONE, CHECKPOINT, PROGRESS = ".done", "checkpoint", ".progress"
 CASE_COLUMNS = ["test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write so that ``path`` is either the old file or the whole new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+LEASE = "BENCHMARK_LEASE_SECONDS"
+"""Environment variable: without a sign of life for this long, a cell's holder on another machine counts as dead."""
+
+BUSY = (filelock.Timeout, getattr(filelock, "LeaseSettingsMismatch", filelock.Timeout))
+"""What acquiring a lease raises where another has it, and where another of a different length came between reading and acquiring."""
+
+
+def _lease_seconds(path: Path) -> float:
+    """The length that the lease at ``path`` names, for all who want a cell must go by the same; that of LEASE or 60 where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        named = re.search(r"^duration=([\d.]+)$", path.read_text(), re.MULTILINE)
+        if named and float(named[1]) > 0:
+            return float(named[1])
+    text = os.environ.get(LEASE, "60")
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or not float(text):
+        raise BadInput(f"{LEASE} is {text!r}; expected seconds, such as 60")
+    return float(text)
+
+
+class Hold:
+    """A cell that this process holds. ``lost``: it was silent for so long (paused, cut off) that another process may have taken over."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    @property
+    def lost(self) -> bool:
+        """Whether to leave the cell alone from now on."""
+        return getattr(self._lock, "compromise", None) is not None
 
 
 @dataclass(frozen=True)
@@ -45,14 +67,30 @@ class CellFolder:
     @property
     def checkpoint(self) -> Path:
         """The exact state for resuming; gone once the cell is finished."""
-        return self.path / "checkpoint.pt"
+        return self.path / CHECKPOINT
 
     def done(self, *names: str) -> bool:
         """Whether the cell is finished and every file, or those named, is as it was written."""
+        return self.damaged(*names) == []
+
+    def damaged(self, *names: str) -> list[str] | None:
+        """Of a finished cell's files, or those named, the ones that are not as they were written; None where the cell is not finished."""
         try:
-            sums = json.loads((self.path / DONE).read_text())
-            return all(_checksum((self.path / name).read_bytes()) == sums[name] for name in names or sums.keys())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            content = (self.path / DONE).read_bytes()
+        except OSError:
+            return None
+        try:
+            sums = json.loads(content)
+        except ValueError:
+            sums = None
+        if not isinstance(sums, dict) or not sums:
+            return [DONE]
+        return [name for name in names or sums if not self._is_whole(name, sums.get(name))]
+
+    def _is_whole(self, name: str, expected: str | None) -> bool:
+        try:
+            return checksum((self.path / name).read_bytes()) == expected
+        except OSError:
             return False
 
     def record(self) -> dict[str, Any] | None:
@@ -62,40 +100,74 @@ class CellFolder:
         except (OSError, ValueError):
             return None
 
+    def lease(self) -> Any:
+        """The cell's lock, not taken: a file that names its holder (host, process), who gives a sign of life every third of a lease.
+
+        A dead holder on this machine is seen at once; one elsewhere when the file has not changed for a lease by the clock of who waits,
+        so that clocks may differ. An older filelock leaves it to the operating system, which works on one machine.
+        """
+        path = self.path / ".lease"
+        if hasattr(filelock, "SoftFileLease"):
+            return filelock.SoftFileLease(path, lease_duration=_lease_seconds(path), thread_local=False)
+        return filelock.FileLock(path, thread_local=False)
+
     @contextlib.contextmanager
-    def lock(self) -> Iterator[bool]:
-        """Hold the cell; yields False where another process holds it. The operating system lets go when the holder dies."""
+    def lock(self) -> Iterator[Hold | None]:
+        """Hold the cell; yields None where another process holds it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
+        lock = self.lease()
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
+            with disk_full_is_told(self.path):
+                lock.acquire(timeout=0)
+        except BUSY:
+            yield None
             return
         try:
-            yield True
+            yield Hold(lock)
         finally:
             lock.release()
 
+    def tell(self, progress: dict[str, Any]) -> None:
+        """Leave a note of how far the cell is, for those who watch from elsewhere; nothing depends on it."""
+        with contextlib.suppress(OSError, BadInput):
+            write_atomically(self.path / PROGRESS, json.dumps(progress).encode(), durable=False)
+
+    def progress(self) -> dict[str, Any] | None:
+        """The last note of who runs the cell, or ran it when it was cut off, and how far it is."""
+        try:
+            return json.loads((self.path / PROGRESS).read_text())
+        except (OSError, ValueError):
+            return None
+
     def plan(self, cell: Cell) -> None:
-        """Put down what the cell is, once: reports show that it was asked for."""
-        if not (self.path / "cell.json").exists():
-            self.write("cell.json", cell.model_dump_json(indent=1))
+        """Put down what the cell is, before it runs: reports show that it was asked for."""
+        content, path = cell.model_dump_json(indent=1), self.path / "cell.json"
+        if not path.exists() or path.read_bytes() != content.encode():
+            self.write(path.name, content)
+
+    def begin(self) -> None:
+        """Clear away what an attempt that failed, was killed or was damaged left, but its checkpoint."""
+        self.clear(DONE, "record.json", *(file.name for file in self.path.glob(".*.tmp")))
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the cell's files atomically."""
-        write_atomically(self.path / name, content.encode() if isinstance(content, str) else content)
+        write_atomically(self.path / name, _bytes(content))
 
     def finish(self, files: dict[str, bytes | str]) -> None:
         """Write the final files, then ``.done`` with their checksums, then drop the checkpoint."""
         for name, content in files.items():
             self.write(name, content)
-        self.write(DONE, json.dumps({name: _checksum((self.path / name).read_bytes()) for name in files}, indent=1))
-        self.checkpoint.unlink(missing_ok=True)
+        self.write(DONE, json.dumps({name: checksum(_bytes(content)) for name, content in files.items()}, indent=1))
+        self.clear(CHECKPOINT, PROGRESS)
+
+    def clear(self, *names: str) -> None:
+        """Remove these of the cell's files."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
 
 
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
 
 
 class Store:

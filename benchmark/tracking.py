@@ -7,6 +7,7 @@ client of our own: MLflow's global state is the caller's.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import threading
@@ -60,6 +61,16 @@ QUIET = {
 def default_uri(store: Path) -> str:
     """A sqlite file in the store."""
     return f"sqlite:///{store.resolve() / 'mlflow.db'}"
+
+
+def where_installed(uri: str | None, warn: Callable[[str], None]) -> str | None:
+    """The tracking URI; without one, tracking is left out, and that is said, where mlflow is not installed: a compute node needs none."""
+    if uri is not None or importlib.util.find_spec("mlflow"):
+        return uri
+    warn(
+        "note: mlflow is not installed, so nothing is tracked; `python -m benchmark track` catches up from the records where it is"
+    )
+    return "none"
 
 
 class Mirror:

@@ -10,7 +10,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmark.files import seal, unseal
 from benchmark.protocol import Protocol
 from benchmark.store import CellFolder
 from datasets.slices import SliceBank
-from methods.method import Method, Network, Step
+from methods.method import Method, Step
+from methods.networks.network import Network
 
 CHECKPOINT_SECONDS = 20.0
 LOG_POINTS = 100
+EXPLODED = 1e6
+"""A loss beyond this will not come back: terms are of order 1."""
+LONG_STEP = 2.0
 
 
 class Interrupted(Exception):
@@ -32,7 +37,7 @@ class Interrupted(Exception):
 
 
 class Diverged(Exception):
-    """The loss is not finite; the message names the step and the terms."""
+    """The loss is not finite, or huge; the message names the step, the terms, and the step of the last good checkpoint."""
 
 
 @dataclass
@@ -61,7 +66,7 @@ class Fitted:
     """Steps trained: the protocol's, or fewer where a tuner's trial was pruned."""
 
     passes: float = 0.0
-    """Images that went through networks in the last step, per image of the batch."""
+    """Images that went through networks in the last logged step, per image of the batch."""
 
 
 def fit(
@@ -84,28 +89,33 @@ def fit(
 
     Raises:
         Interrupted: ``stopping`` said so.
-        Diverged: a loss became NaN or infinite.
+        Diverged: a loss became NaN, infinite or huge. The checkpoint is of a step before.
     """
-    optimiser = _optimiser(method, protocol)
+    optimiser = _optimiser(method.train(), protocol)
     start, fitted = _resume(method, optimiser, folder)
     log_every = max(1, protocol.steps // LOG_POINTS)
     looks = {round(protocol.steps * (i + 1) / protocol.validations) for i in range(protocol.validations)} if validate else set()
-    progress = Progress(start, protocol.steps, validation=fitted.best_score if start else math.nan)
-    began, saved = time.perf_counter() - fitted.seconds, time.perf_counter()
+    progress = Progress(start, protocol.steps, validation=fitted.looks[-1][1] if fitted.looks else math.nan)
+    began, saved, kept = time.perf_counter() - fitted.seconds, time.perf_counter(), start
     for index in range(start, protocol.steps):
         if prune_below and fitted.best_score < prune_below.get(index, -math.inf):
             break
-        step = Step(index, protocol.steps)
-        with _counting_passes(method) as passed:
+        step, done = Step(index, protocol.steps), index + 1
+        logged = done % log_every == 0 or done in looks or done == protocol.steps
+        with _counting_passes(method if logged else None) as passed:
             terms = _update(method, optimiser, bank, protocol, seed, step)
-        done = index + 1
-        fitted.passes = sum(passed) / (protocol.batch_labelled + protocol.batch_unlabelled)
         row: dict[str, Any] = {}
-        if done % log_every == 0 or done in looks:
-            row = {name: float(value) for name, value in terms.items()}
-            progress.loss = sum(row.values())
-            if not math.isfinite(progress.loss):
-                raise Diverged(f"the loss became {progress.loss} at step {done} of {protocol.steps}: {row}")
+        stop = done < protocol.steps and stopping()
+        save = done in looks or done == protocol.steps or stop or time.perf_counter() - saved > CHECKPOINT_SECONDS
+        if logged or save:
+            values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))  # the one wait for the device
+            loss = sum(values.values())
+            if not abs(loss) < EXPLODED:
+                after = f"the checkpoint of step {kept} is kept" if kept else "there was no checkpoint yet"
+                raise Diverged(f"the loss became {loss:g} at step {done} of {protocol.steps} ({values}); {after}")
+            if logged:
+                fitted.passes = sum(passed) / (protocol.batch_labelled + protocol.batch_unlabelled)
+                row, progress.loss = dict(values), loss
         if validate and done in looks:
             row["validation"] = progress.validation = validate(method)
             fitted.looks.append((done, row["validation"]))
@@ -117,20 +127,19 @@ def fit(
         fitted.seconds = time.perf_counter() - began
         progress.step = fitted.steps = done
         tell(progress)
-        stop = done < protocol.steps and stopping()
-        if done in looks or done == protocol.steps or stop or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+        if save:
             _save(method, optimiser, done, fitted, folder)
-            saved = time.perf_counter()
+            saved, kept = time.perf_counter(), done
         if stop:
             raise Interrupted(f"stopped after step {done} of {protocol.steps}; the same command continues from there")
     return fitted
 
 
 @contextmanager
-def _counting_passes(method: Method) -> Iterator[list[int]]:
-    """Collects how many images enter a network, pass by pass."""
+def _counting_passes(method: Method | None) -> Iterator[list[int]]:
+    """Collects how many images enter a network of ``method``, pass by pass; without one, nothing."""
     passed: list[int] = []
-    stems = [network.stem for network in method.modules() if isinstance(network, Network)]
+    stems = [network.stem for network in method.modules() if isinstance(network, Network)] if method else []
     hooks = [stem.register_forward_hook(lambda stem, images, output: passed.append(len(images[0]))) for stem in stems]
     try:
         yield passed
@@ -140,13 +149,19 @@ def _counting_passes(method: Method) -> Iterator[list[int]]:
 
 
 def step_seconds(method: Method, protocol: Protocol, seed: int, steps: int) -> float:
-    """Mean seconds of a training step over ``steps`` from the middle of training, after one to warm up. Changes the method."""
-    optimiser = _optimiser(method, protocol)
-    began = 0.0
+    """Mean seconds of a training step over ``steps`` from the middle of training, after one to warm up. Changes the method.
+
+    On a CPU, warming up is a matter of milliseconds: a first step of LONG_STEP seconds is all that is timed there.
+    """
+    optimiser, on_cpu = _optimiser(method.train(), protocol), method.task.bank.device.type == "cpu"
+    began = time.perf_counter()
     for index in range(steps + 1):
         terms = _update(method, optimiser, method.task.bank, protocol, seed, Step(protocol.steps // 2 + index, protocol.steps))
         sum(float(value) for value in terms.values())  # waits for the device
-        began = began or time.perf_counter()
+        if index == 0:
+            first, began = time.perf_counter() - began, time.perf_counter()
+            if on_cpu and first > LONG_STEP:
+                return first
     return (time.perf_counter() - began) / steps
 
 
@@ -160,18 +175,25 @@ def _optimiser(method: Method, protocol: Protocol) -> torch.optim.Optimizer:
 def _update(
     method: Method, optimiser: torch.optim.Optimizer, bank: SliceBank, protocol: Protocol, seed: int, step: Step
 ) -> dict[str, Tensor]:
-    """One optimiser step; returns the terms, detached."""
-    method.train()
+    """One optimiser step of a method in training mode; returns the terms, detached."""
     for group in optimiser.param_groups:
         group["lr"] = protocol.learning_rate * method.hp.learning_rate * (1 - step.fraction) ** protocol.power
     batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled)
-    torch.manual_seed(seed * 1_000_003 + step.index)
-    terms = method.losses(batch, step)
+    seed_all = torch.default_generator.manual_seed if bank.device.type == "cpu" else torch.manual_seed  # 2 us instead of 140
+    seed_all(seed * 1_000_003 + step.index)
+    with _precision(protocol, bank.device):
+        terms = method.losses(batch, step)
     optimiser.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()
     optimiser.step()
     method.after_step(step)
     return {name: value.detach() for name, value in terms.items()}
+
+
+def _precision(protocol: Protocol, device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast where the protocol asks for it; weights that a pass without gradients has cast are not kept for one that needs them."""
+    half = protocol.precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if half else nullcontext()
 
 
 def history_csv(fitted: Fitted) -> str:
@@ -183,14 +205,15 @@ def _save(method: Method, optimiser: torch.optim.Optimizer, step: int, fitted: F
     buffer = io.BytesIO()
     state = {"step": step, "method": method.state_dict(), "optimiser": optimiser.state_dict(), "fitted": vars(fitted)}
     torch.save(state, buffer)
-    folder.write(folder.checkpoint.name, buffer.getvalue())
+    folder.write(folder.checkpoint.name, seal(buffer.getvalue()))
 
 
 def _resume(method: Method, optimiser: torch.optim.Optimizer, folder: CellFolder) -> tuple[int, Fitted]:
-    """Step to start from and what is known so far; loads method and optimiser."""
-    if not folder.checkpoint.exists():
+    """Step to start from and what is known so far; loads method and optimiser. A damaged checkpoint is none."""
+    content = unseal(folder.checkpoint.read_bytes()) if folder.checkpoint.exists() else None
+    if content is None:
         return 0, Fitted(best_state={}, best_step=0)
-    state = torch.load(folder.checkpoint, weights_only=True, map_location="cpu")
+    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     method.load_state_dict(state["method"])
     optimiser.load_state_dict(state["optimiser"])
     return state["step"], Fitted(**state["fitted"])

@@ -105,8 +105,10 @@ class Tuner:
         store: Store,
         command: str,
     ) -> None:
-        import optuna
-
+        try:
+            import optuna
+        except ImportError:
+            raise BadInput("tune: optuna is not installed; install it to tune, `run` does without") from None
         if not dataset.split.val:
             raise BadInput(
                 f"tune: {dataset.name} has no validation cases; expected some, for they are what trials are scored on"

@@ -7,6 +7,7 @@ import pytest
 from benchmark.errors import BadInput
 from benchmark.grid import Cell, parse_labels, parse_methods, parse_runs
 from benchmark.protocol import get_protocol
+from benchmark.registry import register
 
 
 def test_names_and_overrides() -> None:
@@ -94,3 +95,12 @@ def test_identity_holds_what_changes_results_and_nothing_else() -> None:
 def test_a_cell_read_back_from_disk_has_the_same_identity() -> None:
     written = cell(protocol=get_protocol("smoke").model_copy(update={"steps": 7}), command="x")
     assert Cell.model_validate_json(written.model_dump_json()).id == written.id
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "..", ""])
+def test_a_name_that_leads_out_of_the_store_is_refused(name: str) -> None:
+    for part in ("dataset", "method"):
+        with pytest.raises(ValueError, match="pattern"):
+            cell(**{part: name})
+    with pytest.raises(BadInput, match="letters, digits"):
+        register(name)

@@ -1,14 +1,18 @@
 """Cell folders: atomic, locked, checksummed; and the tables that come out."""
 
+import errno
 import json
 import multiprocessing
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, DiskFull
+from benchmark.files import write_atomically
 from benchmark.records import collect
-from benchmark.store import CellFolder, Store, write_atomically
+from benchmark.store import CellFolder, Store
 
 
 def test_a_cell_is_done_only_with_every_file_as_written(tmp_path: Path) -> None:
@@ -34,17 +38,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     write_atomically(path, b"old")
 
     def broken(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(DiskFull, match=f"no space is left on the disk .* of {tmp_path}; free some"):
         write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def _try_lock(path: Path, queue: "multiprocessing.Queue[bool]") -> None:
     with CellFolder(path).lock() as mine:
-        queue.put(mine)
+        queue.put(mine is not None)
 
 
 def test_only_one_process_holds_a_cell(tmp_path: Path) -> None:
@@ -83,3 +87,14 @@ def test_collect_of_nothing(tmp_path: Path) -> None:
     assert collect(Store(tmp_path)).cells.empty
     with pytest.raises(BadInput, match="--store"):
         collect(Store(tmp_path / "missing"))
+
+
+def test_tables_are_the_same_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ["test,001,001_a,lv,network,last,dsc,0.5123456789012345", 'test,"b, c",b_1,rv,network,last,hd95,']
+    table = "\n".join(["test_set,case,volume,class,network,selection,metric,value", *rows, ""])
+    CellFolder(tmp_path / "d/m/good").finish({"cases.csv": table, "record.json": record("done")})
+    quick = collect(Store(tmp_path)).cases
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    plain = collect(Store(tmp_path)).cases
+    pd.testing.assert_frame_equal(quick, plain)
+    assert plain["case"].tolist() == ["001", "b, c"] and plain["value"].tolist()[0] == 0.5123456789012345

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,17 +88,38 @@ def test_the_history_adds_up_and_progress_is_told_at_every_step(make_task: MakeT
 
 
 class Exploding(Supervised):
-    """Supervised until step 5, then NaN."""
+    """Supervised until step 12, then NaN or huge."""
+
+    factor = math.nan
 
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         terms = super().losses(batch, step)
-        return terms if step.index < 5 else {"supervised": terms["supervised"] * math.nan}
+        return terms if step.index < 12 else {"supervised": terms["supervised"] * self.factor}
 
 
-def test_a_loss_that_is_not_finite_stops_the_cell_and_says_where(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
-    method = Exploding(make_task(), Exploding.Hparams())
-    with pytest.raises(Diverged, match=r"step 6 of 20.*supervised"):
-        train(method, tmp_path)
+@pytest.mark.parametrize("factor", [math.nan, math.inf, 1e9])
+def test_a_loss_that_explodes_stops_the_cell_and_says_where(make_task: MakeTask, tmp_path: Path, factor: float) -> None:  # noqa: F811
+    method = Exploding(make_task(validations=4), Exploding.Hparams())
+    method.factor = factor
+    with pytest.raises(Diverged, match=r"step 13 of 20 .*supervised.*the checkpoint of step 10 is kept"):
+        train(method, tmp_path, [0.1, 0.2, 0.3, 0.4])
+    again = Exploding(make_task(validations=4), Exploding.Hparams())
+    again.factor = 1.0
+    seen: list[Progress] = []
+    train(again, tmp_path, [0.3, 0.4], seen=seen)
+    assert seen[0].step == 11, "it goes on from the last good checkpoint"
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:1000], lambda b: b[:5000] + bytes([b[5000] ^ 1]) + b[5001:], lambda b: b""])
+def test_a_damaged_checkpoint_is_none(make_task: MakeTask, tmp_path: Path, damage: Any) -> None:  # noqa: F811
+    first = build(make_task())
+    train(first, tmp_path)
+    checkpoint = CellFolder(tmp_path).checkpoint
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    second, seen = build(make_task()), list[Progress]()
+    train(second, tmp_path, seen=seen)
+    assert seen[0].step == 1
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
 
 
 def test_without_validation_cases_there_are_no_best_weights(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811

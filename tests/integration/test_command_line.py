@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark import cli
 from benchmark.store import CellFolder
 from tests.datasets.layouts import acdc_slices
 
@@ -27,13 +28,34 @@ def command(*arguments: object) -> list[str]:
 
 
 def bench(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+    """What a pipe gets of a command: nothing of it is cut or wrapped, however narrow the terminal is said to be."""
+    environment = os.environ | {"COLUMNS": "40", "NO_COLOR": "1"}
     return subprocess.run(
         command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=environment, check=False
     )
 
 
 Options = Callable[..., list[object]]
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """As ``bench``, in this process, which has imported everything: for what takes no time but that."""
+    monkeypatch.setattr(cli.out, "width", 200)
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return subprocess.CompletedProcess(sys.argv, code or 0, told.out, told.err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -65,32 +87,34 @@ def test_every_method_runs_and_the_leaderboard_names_it(finished: tuple[Path, su
 
 
 def test_an_ablation_uses_the_store_and_reports_effects(
-    small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]
+    call: Call, small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]
 ) -> None:
     store, _ = finished
     options = small(store, "--labels", "1", "--factors", "rsl,reps")
-    planned = bench("ablate", *options, "--dry-run")
+    planned = call("ablate", *options, "--dry-run")
     assert planned.returncode == 0 and "4 cells, 1 done" in planned.stdout
     result = bench("ablate", *options)
     assert result.returncode == 0, result.stderr
     assert "rsl x reps" in result.stdout and "cctr: effects of rsl, reps on test" in result.stdout
     folder = store / "report" / "ablation" / "acdc" / "cctr-rsl-reps"
     assert {path.name for path in folder.iterdir()} >= {"effects.csv", "effects.md", "interactions.png", "waterfall.svg"}
-    refused = bench("ablate", *options[:-1], "rlsl")
+    refused = call("ablate", *options[:-1], "rlsl")
     assert refused.returncode == 2 and "rlsl" in refused.stderr and "Traceback" not in refused.stderr
 
 
-def test_draws_are_listed_and_nested() -> None:
-    result = bench("ls", "draws")
+def test_draws_are_listed_and_nested(call: Call) -> None:
+    result = call("ls", "draws")
     lines = result.stdout.splitlines()
     assert result.returncode == 0 and len(lines) == 10 and lines[0].split()[:2] == ["draw", "0"]
     assert len({line.split(maxsplit=2)[2] for line in lines}) == 10
 
 
-def test_registration_prints_its_quality(small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_registration_prints_its_quality(
+    call: Call, small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
     store, _ = finished
     data = small(store)[:4]
-    result = bench("registration", "--labels", "1", "--store", store, *data)
+    result = call("registration", "--labels", "1", "--store", store, *data)
     assert result.returncode == 0, result.stderr
     row = re.search(r"^ *mean +([\d. ]+)$", result.stdout, re.MULTILINE)
     assert row, result.stdout
@@ -102,27 +126,29 @@ def test_registration_prints_its_quality(small: Options, finished: tuple[Path, s
     assert (folder / "1-draw0-deformable-lncc.png").stat().st_size > 20_000
 
 
-def test_a_finished_cell_is_never_run_again(small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_a_finished_cell_is_never_run_again(
+    call: Call, small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
     store, _ = finished
     before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json")}
-    again = bench("run", *small(store, "--methods", "cctr,cps", "--labels", "1"))
+    again = call("run", *small(store, "--methods", "cctr,cps", "--labels", "1"))
     assert again.returncode == 0 and "2 of 2 cells are done" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in store.rglob("record.json")} == before
 
 
 def test_dry_run_shows_what_is_done_and_what_is_left(
-    small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]
+    call: Call, small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]]
 ) -> None:
     store, _ = finished
-    result = bench("run", *small(store, "--methods", "cps", "--labels", "1,2", "--dry-run"))
+    result = call("run", *small(store, "--methods", "cps", "--labels", "1,2", "--dry-run"))
     assert result.returncode == 0
     lines = [line for line in result.stdout.splitlines() if "cps" in line]
     assert len(lines) == 2 and "done" in lines[0] and "to do" in lines[1]
     assert "time left with" in result.stdout and len(list(store.glob("acdc/cps/*"))) == 1
 
 
-def test_dry_run_on_an_empty_store_times_a_few_steps(small: Options, tmp_path: Path) -> None:
-    result = bench("run", *small(tmp_path / "none", "--methods", "cctr[rsl=false]", "--labels", "1", "--dry-run"))
+def test_dry_run_on_an_empty_store_times_a_few_steps(call: Call, small: Options, tmp_path: Path) -> None:
+    result = call("run", *small(tmp_path / "none", "--methods", "cctr[rsl=false]", "--labels", "1", "--dry-run"))
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stdout.splitlines() if "cctr[rsl=false]" in line]
     assert "to do" in line and re.search(r"0:0\d:\d\d", line) and not (tmp_path / "none").exists()
@@ -140,8 +166,24 @@ def test_report_writes_tables_and_figures_from_records_alone(
     assert (tmp_path / "figures" / "label_efficiency.png").stat().st_size > 5000
 
 
+def test_overlays_are_drawn_on_request_from_the_weights(
+    call: Call, finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    store, _ = finished
+    result = bench("report", "--store", store, "--out", tmp_path, "--overlays")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "figures" / "acdc-smoke-run-test-cases-1.png").stat().st_size > 5000
+    assert "images of patients" in (tmp_path / "index.html").read_text()
+    lean = tmp_path / "lean"
+    for record in store.glob("acdc/*/*/record.json"):
+        files = {name: (record.parent / name).read_text() for name in ("record.json", "cases.csv")}
+        CellFolder(lean / record.parent.relative_to(store)).finish(files)
+    refused = call("report", "--store", lean, "--out", tmp_path / "none", "--overlays")
+    assert refused.returncode == 2 and refused.stderr.startswith("error: --overlays: no store holds the weights")
+
+
 def test_cells_of_older_data_in_the_store_do_not_hide_a_finished_grid(
-    small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    call: Call, small: Options, finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
     shutil.copytree(finished[0] / "acdc" / "cps", store / "acdc" / "cps")
@@ -149,10 +191,10 @@ def test_cells_of_older_data_in_the_store_do_not_hide_a_finished_grid(
     record = json.loads((now / "record.json").read_text()) | {"cell": "older", "data_hash": "another"}
     files = {name: (now / name).read_text() for name in ("cases.csv", "history.csv")}
     CellFolder(now.with_name("older")).finish(files | {"record.json": json.dumps(record)})
-    result = bench("run", *small(store, "--methods", "cps", "--labels", "1"))
+    result = call("run", *small(store, "--methods", "cps", "--labels", "1"))
     assert result.returncode == 0 and "warning:" in result.stderr and "another" in result.stderr
     assert "cps" in result.stdout
-    refused = bench("report", "--store", store)
+    refused = call("report", "--store", store)
     assert refused.returncode == 2 and refused.stderr.startswith("error:")
 
 
@@ -180,11 +222,11 @@ def test_killed_in_the_middle_a_cell_continues_to_the_same_bits(
         command("run", *small(broken, *options)), cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 200
-    while not list(broken.rglob("checkpoint.pt")) and time.monotonic() < deadline:
+    while not list(broken.rglob("checkpoint")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert list(broken.rglob("checkpoint.pt")) and not list(broken.rglob(".done"))
+    assert list(broken.rglob("checkpoint")) and not list(broken.rglob(".done"))
     resumed = bench("run", *small(broken, *options))
     assert resumed.returncode == 0, resumed.stderr
     for name in ("model.safetensors", "cases.csv", "history.csv"):
@@ -213,12 +255,12 @@ def test_ctrl_c_writes_a_checkpoint_and_the_command_goes_on(tmp_path: Path) -> N
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("checkpoint.pt")) and time.monotonic() < deadline:
+    while not list(tmp_path.rglob("checkpoint")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "continues" in told and "Traceback" not in told
-    assert list(tmp_path.rglob("checkpoint.pt")) and not list(tmp_path.rglob(".done"))
+    assert list(tmp_path.rglob("checkpoint")) and not list(tmp_path.rglob(".done"))
 
 
 def test_a_failing_cell_is_a_record_and_the_exit_code_says_so(small: Options, tmp_path: Path) -> None:
@@ -261,11 +303,13 @@ def corrupt_acdc(folder: Path) -> Path:
         (["--tracking", "nonsense://x"], ["--tracking", "nonsense://x"]),
     ],
 )
-def test_bad_input_is_one_clear_sentence_and_exit_code_2(options: list[str], words: list[str], tmp_path: Path) -> None:
+def test_bad_input_is_one_clear_sentence_and_exit_code_2(
+    call: Call, options: list[str], words: list[str], tmp_path: Path
+) -> None:
     if "CORRUPT" in options:
         options = [*options[:-1], str(corrupt_acdc(tmp_path / "acdc"))]
     defaults = ["--methods", "supervised", "--labels", "1", "--protocol", "smoke", "--store", str(tmp_path / "store")]
-    result = bench("run", *defaults, *options)
+    result = call("run", *defaults, *options)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr + result.stdout
     lines = [line for line in result.stderr.strip().splitlines() if not line.startswith("checking:")]
@@ -273,17 +317,43 @@ def test_bad_input_is_one_clear_sentence_and_exit_code_2(options: list[str], wor
     assert all(word in lines[0] for word in words), lines[0]
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
+def test_a_config_runs_as_a_file_of_options_and_a_bad_one_is_a_sentence(call: Call, small: Options, tmp_path: Path) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text("methods: [label_propagation, 'mean_teacher[rsl=true]']\nlabels: [1, 2]\nruns: 2\nprotocol: quick\n")
+    options = small(tmp_path / "store", "--config", file, "--labels", "1", "--dry-run")
+    result = call("run", *options)
+    assert result.returncode == 0, result.stderr
+    assert "4 cells, 0 done" in result.stdout and "smoke" in result.stdout and "quick" not in result.stdout
+    file.write_text("metods: cctr\n")
+    refused = call("run", "--config", file)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    (line,) = refused.stderr.strip().splitlines()
+    assert line.startswith("error:") and str(file) in line and "did you mean 'methods'" in line
+
+
+@pytest.mark.parametrize(
+    ("does", "heavy"),
+    [
+        (
+            "sys.argv = ['benchmark', '--help']\n"
+            "from benchmark.cli import main\n"
+            "with contextlib.suppress(SystemExit):\n"
+            "    main()",
+            {"torch", "monai", "mlflow", "optuna", "pandas", "numpy"},
+        ),
+        ("import benchmark.session, methods.mean_teacher", {"monai", "mlflow", "optuna", "matplotlib"}),
+    ],
+    ids=["help", "runs"],
+)
+def test_what_is_not_needed_is_not_imported(does: str, heavy: set[str]) -> None:
     probe = (
-        "import sys; sys.argv = ['benchmark', '--help']\n"
-        "from benchmark.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'monai', 'mlflow', 'optuna', 'pandas', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
+        f"import contextlib, sys\n{does}\nfound = {heavy} & set(sys.modules)\nsys.exit(f'imported {{found}}' if found else 0)"
     )
     result = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_help_is_quick() -> None:
     times = []
     for _ in range(5):
         began = time.perf_counter()
@@ -293,8 +363,8 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("what", ["methods", "datasets", "protocols"])
-def test_ls(what: str) -> None:
-    result = bench("ls", what)
+def test_ls(call: Call, what: str) -> None:
+    result = call("ls", what)
     expected = {"methods": "cctr", "datasets": "acdc", "protocols": "quick"}[what]
     assert result.returncode == 0 and expected in result.stdout
     assert all(len(line.split()) > 1 for line in result.stdout.strip().splitlines())

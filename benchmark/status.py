@@ -1,0 +1,72 @@
+"""What has become of the cells of a store: done, running where and since when, failed and why, damaged, still to do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.display import duration
+from benchmark.errors import BadInput
+from benchmark.grid import Cell
+from benchmark.store import CellFolder, Store
+
+STATES = ("done", "running", "failed", "damaged", "to do")
+
+
+@dataclass(frozen=True)
+class Status:
+    """A cell's state, one of STATES, and what is to be said of it: who runs it, how far it is, why it failed, which file is damaged."""
+
+    folder: CellFolder
+    cell: Cell
+    state: str
+    note: str
+
+
+def statuses(store: Store) -> list[Status]:
+    """Every cell that was ever asked for, by dataset, budget, method and run.
+
+    Raises:
+        BadInput: there is no such store.
+    """
+    if not store.root.is_dir():
+        raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+    found = [Status(folder, cell, *_state(folder)) for folder in store.planned() if (cell := _cell(folder))]
+    return sorted(found, key=lambda s: (s.cell.dataset, s.cell.labels, s.cell.variant, s.cell.draw, s.cell.seed))
+
+
+def counts(found: list[Status]) -> str:
+    """How many cells are in each state."""
+    numbers = Counter(status.state for status in found)
+    return ", ".join(f"{numbers[state]} {state}" for state in STATES if numbers[state]) or "no cell"
+
+
+def _cell(folder: CellFolder) -> Cell | None:
+    """The cell that a folder is for; None where its file cannot be read, or is of another version."""
+    try:
+        return Cell(**json.loads((folder.path / "cell.json").read_bytes()))
+    except (OSError, ValueError):
+        return None
+
+
+def _state(folder: CellFolder) -> tuple[str, str]:
+    damaged = folder.damaged()
+    if damaged is not None:
+        return ("damaged", f"not as written: {', '.join(damaged)}; `retry` runs it again") if damaged else ("done", "")
+    with folder.lock() as hold:
+        free = hold is not None
+    record, note = folder.record(), folder.progress()
+    if free and record is not None:
+        return "failed", str(record.get("error")).splitlines()[0]
+    how_far = f"step {note['step']}/{note['total']}" if note else ""
+    if not free:
+        return "running", f"{_where(note)} {how_far}".strip() if note else "not a step done yet"
+    return "to do", f"{how_far} done, then cut off ({_where(note)})" if note and folder.checkpoint.exists() else ""
+
+
+def _where(note: dict[str, Any]) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(note["since"]))
+    return f"on {note['host']}, process {note['process']}, {note['device']}, since {since} ({duration(time.time() - note['since'])})"
