@@ -21,7 +21,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from reports.leaderboard import check_comparable
+from reports.leaderboard import can_draw, check_comparable
 from reports.statistics import case_scores, mean_and_interval
 
 if TYPE_CHECKING:
@@ -168,16 +168,16 @@ def to_markdown(table: pd.DataFrame, design: Design, unit: str) -> str:
 
 
 def write_ablation(records: Records, design: Design, out: Path) -> list[Path]:
-    """Write effects.csv, effects.md and, where any run is complete, the interaction and waterfall plots; returns the files."""
-    from reports.ablation_figures import interactions, waterfall  # matplotlib is slow to import
-
+    """Write effects.csv, effects.md and, where a run is complete and ``can_draw``, interaction and waterfall plots; returns the files."""
     table = effects(records, design)
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "effects.csv", out / "effects.md"]
     for path, text in zip(paths, [table.to_csv(index=False), to_markdown(table, design, unit_of(records))], strict=True):
         path.write_text(text, encoding="utf-8")
     scores = [s for s in factorial_scores(records, design) if s.metric == "dsc"]
-    if scores:
+    if scores and can_draw():
+        from reports.ablation_figures import interactions, waterfall  # matplotlib is slow to import
+
         paths += interactions(scores, design, out / "interactions") if len(design.factors) > 1 else []
         paths += waterfall(scores, design, out / "waterfall")
     return paths

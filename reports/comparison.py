@@ -17,7 +17,9 @@ from reports.statistics import (
     better_probability,
     case_scores,
     detectable_difference,
+    gap_closed,
     holm,
+    interquartile_mean,
     paired_shift,
     rank_bootstrap,
     ranks_by_test,
@@ -97,6 +99,7 @@ AGAINST = [
     *["variant", "shift", "shift_low", "shift_high", "p"],
     *["better", "better_low", "better_high", "detectable", "paired_runs"],
 ]
+GAPS = ["variant", "tasks", "runs", "gap", "low", "high"]
 
 
 def fields(records: Records, selection: str = "last") -> Iterator[Field]:
@@ -110,15 +113,48 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
     cases = reported_cases(records, ["dsc"], selection)
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
-    groups: Any = scores.groupby([*SECTION, "labels"])
+    groups: Any = scores.groupby([*SECTION, "labels"], observed=True)
     for (*section, labels), part in groups:
-        table = part.pivot_table(index="variant", columns=["draw", "seed", "case"], values="value")
+        table = part.pivot_table(index="variant", columns=["draw", "seed", "case"], values="value", observed=True)
         runs = tuple(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in table.columns))
         names = tuple(sorted(part["case"].unique()))
         full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
         order = full.mean(axis=1).sort_values(ascending=False, kind="stable").index
         values = full.loc[order].to_numpy().reshape(len(order), len(runs), len(names))
         yield Field(tuple(section), int(labels), tuple(map(str, order)), runs, names, values)
+
+
+def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:
+    """Over all tasks (section and budget): how much of the way from the baseline with few labels to the baseline with all a variant goes.
+
+    Only variants that have run on every task which has both ends stand in the table, best first: columns variant, tasks, runs, gap, low,
+    high (interquartile mean with 95 % bootstrap interval).
+
+    Args:
+        everything: the number of training cases of each section, which is the budget of the upper end.
+    """
+    closed: dict[str, list[np.ndarray]] = {}
+    tasks = 0
+    ends = {(field.section, field.labels): field for field in found}
+    for field in found:
+        upper = ends.get((field.section, everything.get(field.section, -1)))
+        name = baseline_of(baseline, field.section)
+        if upper is None or upper is field or name not in field.variants or name not in upper.variants:
+            continue
+        tasks += 1
+        lower, most = (np.nanmean(f.scores[f.variants.index(name)]) for f in (field, upper))
+        for variant, scores in zip(field.variants, field.scores, strict=True):
+            if variant != name:
+                runs = scores[~np.isnan(scores).all(1)]
+                closed.setdefault(variant, []).append(gap_closed(np.nanmean(runs, 1), lower, most))
+    rows = []
+    for variant, parts in closed.items():
+        if len(parts) == tasks:
+            width = max(map(len, parts))
+            values = np.array([np.pad(part, (0, width - len(part)), constant_values=np.nan) for part in parts])
+            rows.append([variant, tasks, int((~np.isnan(values)).sum()), *interquartile_mean(values)])
+    table = pd.DataFrame(rows, columns=GAPS)
+    return table[table["gap"].notna()].sort_values("gap", ascending=False, ignore_index=True)
 
 
 def baseline_of(name: str, section: tuple[str, ...]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
+from scipy.stats import spearmanr
 
 from reports.comparison import Field, baseline_of
-from reports.figures import STYLE, look
+from reports.figures import look
 from reports.leaderboard import SECTION, reported_cases, rows_of
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ WORSE, TIED, BETTER = "#d55e00", "0.55", "#0173b2"
 READABLE = 200
 """Numbers in a heatmap; beyond that, colours alone."""
 
+PROPAGATION = "label_propagation"
 WHY_NOT_STARS = "colours say only whether the Holm-adjusted p is below .05"
 
 
@@ -89,7 +93,8 @@ def _heatmap(axes: Axes, values: np.ndarray, rows: list[str], columns: list[str]
                 red, green, blue, _ = image.cmap(image.norm(value))
                 dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
                 colour = "white" if dark else "black"
-                axes.text(column, row, format(value, form), ha="center", va="center", fontsize=7, color=colour)
+                number = axes.text(column, row, format(value, form), ha="center", va="center", fontsize=7, color=colour)
+                number.set_in_layout(False)  # it is inside, and asking each for its place takes long
     axes.set_yticks(range(len(rows)), rows, fontsize="small")
     axes.set_xticks(range(len(columns)), columns, fontsize="small", rotation=45 if max(map(len, columns)) > 4 else 0)
     axes.tick_params(length=0)
@@ -227,46 +232,92 @@ def against_published(board: pd.DataFrame, section: tuple[str, ...]) -> Figure |
     return figure
 
 
-def section_figures(
-    found: list[Field], records: Records, board: pd.DataFrame, baseline: str
-) -> Iterator[tuple[str, str, Figure]]:
-    """Every figure of a section: file name, caption, figure."""
-    import matplotlib as mpl
+def uses_registration(hparams: Any) -> bool:
+    """Whether a cell's hparams switch a registration term on."""
+    return isinstance(hparams, dict) and bool(hparams.get("rsl") or hparams.get("reps"))
 
-    with mpl.rc_context(STYLE):
-        yield (
+
+def registration_gain(found: list[Field], records: Records, baseline: str) -> Figure | None:
+    """Gain over the baseline of every method with a registration term, a dot per test case, against the DSC of registration alone.
+
+    Registration alone is ``label_propagation`` on the same case and the same runs. rho: Spearman's correlation. None where it, the
+    baseline or such a method has not run.
+    """
+    base, alone = (baseline_of(name, found[0].section) for name in (baseline, PROPAGATION))
+    hparams = records.cells.drop_duplicates("variant").set_index("variant").reindex(columns=["hparams"])["hparams"]
+    panels_of = [
+        (field, [v for v in field.variants if uses_registration(hparams.get(v)) and v not in (base, alone)])
+        for field in found
+        if base in field.variants and alone in field.variants
+    ]
+    panels_of = [(field, variants) for field, variants in panels_of if variants]
+    if not panels_of:
+        return None
+    figure, panels = _panels([field for field, _ in panels_of], 3.2, 3.2)
+    names = sorted({variant for _, variants in panels_of for variant in variants})
+    for axes, (field, variants) in zip(panels, panels_of, strict=True):
+        of = dict(zip(field.variants, 100 * field.means, strict=True))
+        for variant in variants:
+            gain, style = of[variant] - of[base], _marker(names.index(variant))
+            known = ~np.isnan(gain) & ~np.isnan(of[alone])
+            rho = spearmanr(of[alone][known], gain[known]).statistic if known.sum() > 2 else np.nan
+            text = f"rho {rho:+.2f}" if not np.isnan(rho) else None
+            axes.plot(of[alone], gain, markersize=5, alpha=0.8, label=text, **style)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xlabel("DSC (%) of registration alone")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="x-small", frameon=True, framealpha=0.7, handletextpad=0.1)
+    panels[0].set_ylabel(f"DSC points over {base}")
+    _legend(figure, names, _marker)
+    return figure
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a section, still to be drawn: file name, caption; ``draw`` returns None where the records have nothing for it."""
+
+    name: str
+    caption: str
+    draw: Callable[[], Figure | None]
+
+
+def drawings(found: list[Field], records: Records, board: pd.DataFrame, baseline: str) -> list[Drawing]:
+    """Every figure of a section."""
+    every = [
+        Drawing(
             "cases",
             "Every test case: a dot is a case's DSC, mean over runs and classes; the bar is the mean.",
-            every_case(found),
+            lambda: every_case(found),
         )
-        for against in dict.fromkeys((baseline, "cctr")):
-            figure = differences(found, against)
-            if figure is not None:
-                caption = (
-                    f"Paired differences from {against}: Hodges-Lehmann shift over cases with 95 % interval; {WHY_NOT_STARS}."
-                )
-                yield f"against-{against}", caption, figure
-        yield "classes", "Mean DSC (%) of each class.", by_class(found, records)
-        if any(len(field.runs) > 1 for field in found):
-            yield (
-                "runs",
-                "Mean DSC (%) of each run (draw, seed): columns that differ say how much the labelled cases matter.",
-                by_run(found),
-            )
-        for field in found:
-            if len(field.variants) > 1:
-                caption = (
-                    f"{field.labels} labelled: ranks over 10,000 resamples of the cases, and Holm-adjusted p of all pairs."
-                )
-                yield f"ranks-{field.labels}", caption, ranking(field)
-        yield "cost", "Accuracy against training time; the grey line joins what nothing else beats in both.", cost(found, board)
-        figure = training(found, records)
-        if figure is not None:
-            yield "training", "Validation DSC during training, mean over runs.", figure
-        figure = against_published(board, found[0].section)
-        if figure is not None:
-            yield (
-                "published",
-                "Ours beside published numbers; protocols differ, see the verdict column of the leaderboard.",
-                figure,
-            )
+    ]
+    for against in dict.fromkeys((baseline, "cctr")):
+        caption = f"Paired differences from {against}: Hodges-Lehmann shift over cases with 95 % interval; {WHY_NOT_STARS}."
+        every.append(Drawing(f"against-{against}", caption, partial(differences, found, against)))
+    every.append(Drawing("classes", "Mean DSC (%) of each class.", lambda: by_class(found, records)))
+    if any(len(field.runs) > 1 for field in found):
+        caption = "Mean DSC (%) of each run (draw, seed): columns that differ say how much the labelled cases matter."
+        every.append(Drawing("runs", caption, lambda: by_run(found)))
+    for field in found:
+        if len(field.variants) > 1:
+            caption = f"{field.labels} labelled: ranks over 10,000 resamples of the cases, and Holm-adjusted p of all pairs."
+            every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field)))
+    caption = (
+        f"Does segmentation gain where registration works? A dot is a test case: across, the DSC of {PROPAGATION} (warped labels,"
+        f" no network); up, what a method with a registration term gains over {baseline}. Cases that are hard for the"
+        " baseline leave more to gain, so a correlation is no cause."
+    )
+    return [
+        *every,
+        Drawing(
+            "cost",
+            "Accuracy against training time; the grey line joins what nothing else beats in both.",
+            lambda: cost(found, board),
+        ),
+        Drawing("registration-gain", caption, lambda: registration_gain(found, records, baseline)),
+        Drawing("training", "Validation DSC during training, mean over runs.", lambda: training(found, records)),
+        Drawing(
+            "published",
+            "Ours beside published numbers; protocols differ, see the verdict column of the leaderboard.",
+            lambda: against_published(board, found[0].section),
+        ),
+    ]

@@ -222,7 +222,9 @@ def summary(records: Records, baseline: str) -> list[str]:
         " cases were read once, after training. The headline is the last weights; rows of the weights that did best on the validation"
         " cases say which labels that cost."
     )
-    return [first, rules, f"Comparisons are with {baseline}, on the same cases and the same runs."]
+    ran = baseline in set(done["variant"])
+    compared = f"Comparisons are with {baseline}, on the same cases and the same runs."
+    return [first, rules, compared if ran else f"{baseline} has not run, so nothing is compared with it."]
 
 
 def _listed(values: pd.Series) -> str:

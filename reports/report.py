@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.records import Records
 from reports import comparison_figures, page, tuning
 from reports.ablation import NOTES as EFFECTS
 from reports.ablation import effects, header, texts_of, unit_of, write_ablation
-from reports.comparison import Field, fields
-from reports.figures import save
-from reports.leaderboard import COMPARABLE, leaderboard, write_leaderboard
+from reports.comparison import Field, fields, gaps_closed
+from reports.figures import STYLE, save
+from reports.leaderboard import COMPARABLE, SECTION, leaderboard, rows_of, write_leaderboard
+from reports.overlays import Overlay, draw_overlay
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.ablation import Ablation
-    from benchmark.records import Records
 
 BASELINE = "supervised"
 FEW_SECTIONS = 3
@@ -33,37 +35,43 @@ OVERVIEW = "DSC against labelled cases, with 95 % intervals (crossed bootstrap o
 
 
 def write_report(
-    records: Records, out: Path, baseline: str = BASELINE, ablations: Sequence[Ablation] = ()
+    records: Records,
+    out: Path,
+    baseline: str = BASELINE,
+    ablations: Sequence[Ablation] = (),
+    overlays: Sequence[Overlay] = (),
 ) -> tuple[pd.DataFrame, list[Path]]:
     """Write index.html, leaderboard.csv, .md and .tex, cases.parquet, and figures/*.png and .svg; returns the leaderboard and the files.
+
+    overlays: pictures of cases for the page; they show patients.
 
     Raises:
         BadInput: as ``leaderboard``.
     """
-    board = leaderboard(records)
-    paths = write_leaderboard(board, out)
-    records.cases.to_parquet(out / "cases.parquet", index=False)
-    paths.append(out / "cases.parquet")
-
-    found = list(fields(records))
-    overview = [path for path in paths if path.suffix == ".png"]
-    sections: list[dict[str, Any]] = (
-        [{"title": "Label efficiency", "figures": [_shown(OVERVIEW, path) for path in overview]}] if overview else []
-    )
-    groups = [list(group) for _, group in itertools.groupby(found, key=lambda field: field.section)]
-    work = [(group, _of(records, group), board, baseline, out / "figures") for group in groups]
-    with _mapping(len(work)) as mapped:
-        drawing = mapped(_draw, *zip(*work, strict=True)) if work else []
+    with _processes(records) as pool:
+        board, found = leaderboard(records), list(fields(records))
+        drawing = _drawing(pool, found, records, board, baseline, out / "figures")
+        paths = write_leaderboard(board, out)
+        records.cases.to_parquet(out / "cases.parquet", index=False)
+        overview = [_shown(OVERVIEW, path) for path in paths if path.suffix == ".png"]
+        paths.append(out / "cases.parquet")
+        sections: list[dict[str, Any]] = [{"title": "Label efficiency", "figures": overview}] if overview else []
+        sections += _gaps(found, board, baseline)
         rows = page.table_rows(records, baseline, board, found)
         best = leaderboard(records, "val")
         rows += page.table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")))
-        for group, drawn in zip(groups, drawing, strict=True):
+        for section, drawn in drawing:
             paths += [path for files, _ in drawn for path in files]
-            sections.append({"title": page.section_title(group[0].section), "figures": [shown for _, shown in drawn]})
+            sections.append({"title": page.section_title(section), "figures": [shown for _, shown in drawn]})
     places = set(zip(records.cells["dataset"], records.cells["protocol"], strict=True))
     for ablation in (a for a in ablations if (a.dataset, a.protocol) in places):
-        section, files = _ablation(records, ablation, out / "ablation")
-        sections.append(section)
+        effects_section, files = _ablation(records, ablation, out / "ablation")
+        sections.append(effects_section)
+        paths += files
+    if overlays:
+        files = [draw_overlay(overlay, out / "figures" / _file_name(overlay.section, overlay.name)) for overlay in overlays]
+        shown = [_shown(overlay.caption, file) for overlay, file in zip(overlays, files, strict=True)]
+        sections.append({"title": "Cases", "figures": shown})
         paths += files
     tuned = tuning.write(records, out / "tuning")
     paths += tuned
@@ -74,13 +82,65 @@ def write_report(
 
 
 @contextmanager
-def _mapping(parts: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """``map``, or one over processes where there is much to do: drawing takes most of a large report's time."""
-    if parts <= FEW_SECTIONS:
-        yield map
-    else:
-        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-            yield pool.map
+def _processes(records: Records) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes that draw, where there is much to draw: most of a large report's time. They import what they need at once."""
+    if len(records.cells.reindex(columns=COMPARABLE).drop_duplicates()) <= FEW_SECTIONS:
+        yield None
+        return
+    count = os.cpu_count() or 1
+    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+        for _ in range(count):
+            pool.submit(_ready)
+        yield pool
+
+
+def _ready() -> None:
+    """Nothing to do: whoever calls it has imported this module."""
+
+
+def _drawing(
+    pool: ProcessPoolExecutor | None, found: list[Field], records: Records, board: pd.DataFrame, baseline: str, out: Path
+) -> Iterator[tuple[tuple[str, ...], list[Drawn]]]:
+    """Each section with its figures; ``pool`` draws them meanwhile."""
+    work = [
+        (group, part, board, baseline, out, number)
+        for _, fields_of in itertools.groupby(found, key=lambda field: field.section)
+        for group in [list(fields_of)]
+        for part in [_of(records, group)]
+        for number in range(len(comparison_figures.drawings(group, part, board, baseline)))
+    ]
+    drawn = pool.map(_draw, *zip(*work, strict=True)) if pool and work else itertools.starmap(_draw, work)
+    pairs = itertools.groupby(zip(work, drawn, strict=True), key=lambda pair: pair[0][0][0].section)
+    return ((section, [one for _, one in part if one]) for section, part in pairs)
+
+
+def _gaps(found: list[Field], board: pd.DataFrame, baseline: str) -> list[dict[str, Any]]:
+    """The section of the gaps closed over all tasks, where both ends of the gap have run."""
+    most: Any = board.groupby(SECTION)["train_cases"].max().dropna().items()
+    everything = {tuple(section): int(count) for section, count in most}
+    table = gaps_closed(found, everything, baseline)
+    if table.empty:
+        return []
+    rows = [
+        [row.variant, str(row.tasks), str(row.runs), f"{100 * row.gap:.0f}", _range(100 * row.low, 100 * row.high)]
+        for row in rows_of(table)
+    ]
+    note = (
+        f"Gap closed: 0 is {baseline} with the few labels of a task (dataset, test set and budget), 100 is {baseline} with all labels."
+        " Interquartile mean over tasks and runs, with a bootstrap interval over the runs of each task; methods that ran on every task."
+    )
+    return [
+        {
+            "title": "Over all tasks",
+            "header": ["Method", "Tasks", "Runs", "Gap closed %", "95 % CI"],
+            "rows": rows,
+            "note": note,
+        }
+    ]
+
+
+def _range(low: float, high: float) -> str:
+    return "-" if math.isnan(low) else f"{low:.0f} to {high:.0f}"
 
 
 def _ablation(records: Records, ablation: Ablation, out: Path) -> tuple[dict[str, Any], list[Path]]:
@@ -100,18 +160,23 @@ def _ablation(records: Records, ablation: Ablation, out: Path) -> tuple[dict[str
 
 
 def _of(records: Records, group: list[Field]) -> Records:
-    """The records of a section's dataset, protocol and track."""
+    """What a section's figures show: its cells, and their cases' DSC with the last weights; a tenth of what would go to a process."""
     cells = records.cells
-    return records.select((cells[COMPARABLE] == list(group[0].section[:3])).all(axis=1))
+    part = records.select((cells[COMPARABLE] == list(group[0].section[:3])).all(axis=1))
+    return Records(part.cells, part.cases[(part.cases["metric"] == "dsc") & (part.cases["selection"] == "last")])
 
 
-def _draw(group: list[Field], records: Records, board: pd.DataFrame, baseline: str, out: Path) -> list[Drawn]:
-    """A section's figures."""
-    drawn = []
-    for name, caption, figure in comparison_figures.section_figures(group, records, board, baseline):
-        files = save(figure, out / _file_name(group[0].section, name))
-        drawn.append((files, _shown(caption, files[0])))
-    return drawn
+def _draw(group: list[Field], records: Records, board: pd.DataFrame, baseline: str, out: Path, number: int) -> Drawn | None:
+    """One of a section's figures."""
+    import matplotlib as mpl
+
+    drawing = comparison_figures.drawings(group, records, board, baseline)[number]
+    with mpl.rc_context(STYLE):
+        figure = drawing.draw()
+        if figure is None:
+            return None
+        files = save(figure, out / _file_name(group[0].section, drawing.name))
+    return files, _shown(drawing.caption, files[0])
 
 
 def _file_name(section: tuple[str, ...], name: str) -> str:

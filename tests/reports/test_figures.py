@@ -3,6 +3,11 @@
 import re
 from xml.etree import ElementTree
 
+import numpy as np
+import pytest
+
+from reports.comparison import fields
+from reports.comparison_figures import registration_gain
 from reports.figures import label_efficiency
 from reports.leaderboard import leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
@@ -28,3 +33,24 @@ def test_facets_budgets_and_variants_are_named(tmp_path):
     texts = shown_texts(label_efficiency(leaderboard(make_records(runs, rows)), tmp_path / "figure")[1])
     assert {"acdc: test, protocol quick", "phantom: test, protocol quick", "1", "28 (all)", "cps"} <= set(texts)
     assert "cctr (failed at 1)" in texts
+
+
+def test_gain_is_drawn_against_registration_alone() -> None:
+    on, off = {"rsl": True, "reps": False}, {"rsl": False, "reps": False}
+    levels = {"supervised": 0.4, "label_propagation": 0.5, "cctr": 0.6, "cps": 0.45}
+    cells = [cell(v, 1, run, hparams=on if v in ("cctr", "label_propagation") else off) for v in levels for run in range(2)]
+    steps = {"supervised": 0.0, "label_propagation": 0.05, "cctr": 0.02, "cps": 0.01}
+    rows = []
+    for one in cells:
+        level, step = levels[one["variant"]], steps[one["variant"]]
+        rows += scores(one, {f"c{i}": level + step * i for i in range(5)})
+    records = make_records(cells, rows)
+    found = list(fields(records))
+    figure = registration_gain(found, records, "supervised")
+    assert figure is not None
+    (dots,) = [line for line in figure.axes[0].lines if line.get_label().startswith("rho")]  # of cctr alone
+    assert dots.get_label() == "rho +1.00"
+    assert np.asarray(dots.get_xdata()) == pytest.approx([50, 55, 60, 65, 70])
+    assert np.asarray(dots.get_ydata()) == pytest.approx([20, 22, 24, 26, 28])
+    without = records.select(records.cells["variant"] != "label_propagation")
+    assert registration_gain(list(fields(without)), without, "supervised") is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.comparison import fields
+from reports.comparison import fields, gaps_closed
 from reports.statistics import (
     better_probability,
     detectable_difference,
@@ -115,6 +115,25 @@ def test_gap_closed_and_its_middle_half() -> None:
     assert closed[:2] == pytest.approx([0.25, 1.0]) and np.isnan(closed[2])
     mean, low, high = interquartile_mean(np.array([[0.0, 0.4, 0.5, 9.0], [0.4, 0.5, np.nan, np.nan]]))
     assert mean == pytest.approx(stats.trim_mean([0.0, 0.4, 0.5, 9.0, 0.4, 0.5], 0.25)) and low <= mean <= high
+
+
+def test_gaps_closed_over_tasks_by_hand() -> None:
+    cells, rows = [], []
+    levels = {("supervised", 1): 0.4, ("supervised", 3): 0.6, ("supervised", 28): 0.8}
+    levels |= {("cctr", 1): 0.6, ("cctr", 3): 0.75, ("cps", 1): 0.5}
+    for (variant, labels), level in levels.items():
+        for run, extra in enumerate((-0.02, 0.02)):
+            cells.append(cell(variant, labels, run))
+            rows += scores(cells[-1], {f"c{i}": level + extra * (variant == "cctr") for i in range(4)})
+    found = list(fields(make_records(cells, rows)))
+    section = ("phantom", "quick", "run", "test")
+    table = gaps_closed(found, {section: 28}, "supervised")
+    assert table["variant"].tolist() == ["cctr"], "cps has not run with 3 labels"
+    (row,) = table.itertuples()
+    closed = [0.45, 0.55, 0.65, 0.85]  # (.58 - .4) / .4, (.62 - .4) / .4, (.73 - .6) / .2, (.77 - .6) / .2
+    assert (row.tasks, row.runs) == (2, 4) and row.gap == pytest.approx(np.mean(closed[1:3]))
+    assert closed[0] <= row.low <= row.gap <= row.high <= closed[-1]
+    assert gaps_closed(found, {section: 30}, "supervised").empty and gaps_closed(found, {section: 28}, "mean_teacher").empty
 
 
 def simulated(effect: float, seed: int, cases: int = 20, runs: int = 5) -> tuple[float, tuple[float, float, float]]:
