@@ -8,7 +8,7 @@ BIN = .venv/bin
 READY = .venv/ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench docs fuzz set-up clean
+.PHONY: help run test lint format bench performance docs fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -28,14 +28,36 @@ format: $(READY)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## time the hot paths
-	$(BIN)/python -m pytest tests/benchmarks
+bench: $(READY)  ## measure what everything costs, as ratios within one run, and print them
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[bench]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --timeout 1800 tests/benchmarks $(BENCH)
+
+performance: BENCH = --write-performance
+performance: bench  ## as bench, and write docs/performance.md and the ratios that `make test` compares with
 
 docs: $(READY)  ## write docs/methods.md from the classes
 	$(BIN)/python -c "from benchmark.documentation import methods_page; print(methods_page(), end='')" > docs/methods.md
 
 fuzz: $(READY)  ## damage files of every layout for FUZZ_SECONDS (300) and read them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
+
+chaos: $(READY)  ## inflict CHAOS_FAULTS (200) faults on a grid: kills, pauses, damaged files, a full disk; afterwards all is whole
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos
+
+test-clusters: $(READY)  ## run cells on SLURM's own daemons and on a Ray cluster, both on this machine
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[cluster]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
+
+# On a compute node: no set-up, for there is no network; the Python that has torch and monai is .venv's or the one on the path.
+NODE_PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
+LIMIT ?= 8h
+
+gpu-test:  ## what must hold on a GPU, with seconds and memory of every method; tables go to runs/gpu_test
+	$(NODE_PYTHON) -m pytest tests/gpu -m gpu
+
+gpu-ablation:  ## RSL x REPS and what they are compared with on ACDC, 4,000 steps a cell, until LIMIT (8h); the next call goes on
+	timeout --foreground --signal=INT --kill-after=5m $(LIMIT) \
+	  $(NODE_PYTHON) -m benchmark run --config experiments/acdc_gpu.yaml --protocol paper-short || [ $$? -eq 124 ]
 
 set-up: $(READY)  ## make .venv, with everything in it
 
