@@ -1,7 +1,8 @@
 """CI's guard: a few ratios, each measured in a second or two, against those stored in docs/performance.json.
 
 Only ratios within one run, on the process's own clock, best of interleaved turns, measured up to three times before a
-test fails: what else the machine does meanwhile does not count. Skipped on another processor, where other ratios are right.
+test fails: what else the machine does meanwhile does not count. Ours and the reference do work of one kind, for processors and
+their caches differ in what they are good at. Skipped on another processor, where other ratios are right.
 The guard itself is tried on work with planted slow-downs.
 """
 
@@ -19,7 +20,7 @@ from tests.benchmarks.test_whole import import_cost
 GUARDED: dict[str, Callable[[], Ratio]] = {
     "harness overhead: supervised": lambda: harness_overhead("supervised", steps=24),
     "harness overhead: mean_teacher": lambda: harness_overhead("mean_teacher", steps=16),
-    "metrics: a heart, nearly right": lambda: test_evaluation.metrics_speed("a heart, nearly right", rounds=4),
+    "metrics overhead: a heart, nearly right": lambda: test_evaluation.metrics_overhead("a heart, nearly right", rounds=8),
     "import of the command line": lambda: import_cost(rounds=5),
 }
 
@@ -63,13 +64,13 @@ def test_the_guard_sees_a_planted_slow_down(slow_down: float, fails: bool, bette
 
 
 def test_a_planted_slow_down_of_the_metrics_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the processor's clock: with every volume measured three times, the ratio is a third of the stored one."""
-    name = "metrics: a heart, nearly right"
+    """By the processor's clock: with every volume measured twice, the ratio is twice the stored one."""
+    name = "metrics overhead: a heart, nearly right"
     stored = {ratio.name: ratio.value for ratio in page.ratios_of(page.load())}[name]
     once = test_evaluation.volume_metrics
     monkeypatch.setattr(test_evaluation, "SO_MANY", 3)
-    monkeypatch.setattr(test_evaluation, "volume_metrics", lambda *given: once(*given) and once(*given) and once(*given))
-    assert worse_than_stored(lambda: test_evaluation.metrics_speed("a heart, nearly right", rounds=1), stored) is not None
+    monkeypatch.setattr(test_evaluation, "volume_metrics", lambda *given: once(*given) and once(*given))
+    assert worse_than_stored(lambda: test_evaluation.metrics_overhead("a heart, nearly right", rounds=1), stored) is not None
 
 
 def test_a_bad_measurement_is_repeated() -> None:

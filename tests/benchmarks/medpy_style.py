@@ -6,9 +6,15 @@ import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 
+def surface(mask: np.ndarray) -> np.ndarray:
+    """The voxels of a mask with a face neighbour outside it, as a mask."""
+    outside: np.ndarray = mask & ~binary_erosion(mask)
+    return outside
+
+
 def surface_distances(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     """Distance of each surface voxel of ``a`` to the surface of ``b``, by a distance map of the whole volume."""
-    a_surface, b_surface = (mask & ~binary_erosion(mask) for mask in (a, b))
+    a_surface, b_surface = (surface(mask) for mask in (a, b))
     return distance_transform_edt(~b_surface, sampling=spacing)[a_surface]
 
 

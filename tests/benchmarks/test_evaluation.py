@@ -1,12 +1,15 @@
-"""Metrics against class-by-class distance maps of the whole volume; predictions of many volumes against one after the other."""
+"""Metrics against distance maps class by class, and against their searches alone; predictions of many volumes against one by one."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 
 from benchmark.evaluation import predict
-from benchmark.metrics import volume_metrics
+from benchmark.metrics import VOXELS, volume_metrics
 from tests.benchmarks import medpy_style
 from tests.benchmarks.ratios import Ledger, Ratio, interleaved
 from tests.benchmarks.scenes import CPU, build, phantom, phantom_task, scored_volumes
@@ -14,7 +17,7 @@ from tests.benchmarks.scenes import CPU, build, phantom, phantom_task, scored_vo
 SHAPE, SPACING, TOLERANCE = (10, 256, 216), (10.0, 1.5, 1.5), 2.0
 
 SO_MANY = 15
-"""Volumes of ours to one of the reference in a turn: a turn of a few milliseconds would catch the processor's best moments only."""
+"""Volumes of ours in a turn: a turn of a few milliseconds would catch the processor's best moments only."""
 
 
 def heart(shape: tuple[int, int, int] = SHAPE, shift: float = 0.0, size: float = 1.0) -> np.ndarray:
@@ -59,9 +62,36 @@ def metrics_speed(of: str, rounds: int) -> Ratio:
     return Ratio(f"metrics: {of}", "distance maps class by class / ours", SO_MANY * slow / fast, "higher", 10)
 
 
+def searches(of: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(from, to) surface points of every class, in both directions and both units: what HD95, ASSD and NSD cannot do without."""
+    found = []
+    for number, spacing in itertools.product(range(1, 4), (SPACING, VOXELS)):
+        a, b = (medpy_style.surface(mask == number) for mask in PAIRS[of])
+        found += [(np.argwhere(x & ~y) * spacing, np.argwhere(y) * spacing) for x, y in ((a, b), (b, a))]
+    return found
+
+
+def search(start: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Distance to the nearest point."""
+    distances: np.ndarray = KDTree(to, leafsize=32, balanced_tree=False, compact_nodes=False).query(start)[0]
+    return distances
+
+
+def metrics_overhead(of: str, rounds: int) -> Ratio:
+    """All of a volume's metrics against nothing but the searches, on ready points: work of one kind, so processors differ little."""
+    pair, points = PAIRS[of], searches(of)
+    whole, bare = interleaved(
+        lambda: [volume_metrics(*pair, 4, SPACING, TOLERANCE) for _ in range(SO_MANY)],
+        lambda: [search(start, to) for _ in range(SO_MANY) for start, to in points],
+        rounds,
+    )
+    return Ratio(f"metrics overhead: {of}", "all metrics / their searches alone, on ready points", whole / bare, "lower")
+
+
 @pytest.mark.parametrize("of", PAIRS)
 def test_metrics(ledger: Ledger, of: str) -> None:
     ledger.add(metrics_speed(of, rounds=8))
+    ledger.add(metrics_overhead(of, rounds=8))
 
 
 def test_predictions_of_many_volumes(ledger: Ledger) -> None:
