@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from benchmark.errors import DiskFull
 
@@ -40,7 +41,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     Raises:
         DiskFull: the old file is still there then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # process numbers repeat on other machines and in containers
     with disk_full_is_told(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

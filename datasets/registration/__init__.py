@@ -9,14 +9,16 @@ import hashlib
 import json
 import os
 import pickle
-import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -44,6 +46,9 @@ __all__ = [
     "warp_image",
     "warp_label",
 ]
+
+LEFT_BEHIND = 24 * 3600
+"""Seconds after which a file for worker processes is one that a killed command left."""
 
 _worker: dict[str, Any] = {}
 
@@ -136,12 +141,8 @@ def fill_cache(
             outcomes += _register(works, target)
             tell(target + 1, len(targets))
         return outcomes
-    with tempfile.NamedTemporaryFile(
-        dir=folder, suffix=".pickle"
-    ) as shared:  # a pipe this full blocks for good if a worker dies
-        pickle.dump(works, shared)
-        shared.flush()
-        start = (shared.name, os.getpid())
+    with _written(works, folder) as shared:
+        start = (str(shared), os.getpid())
         pool = ProcessPoolExecutor(min(jobs, len(targets)), get_context("spawn"), initializer=_start_worker, initargs=start)
         try:
             futures = [pool.submit(_register_in_worker, target) for target in targets]
@@ -151,6 +152,22 @@ def fill_cache(
             return outcomes
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _written(works: list[_Work], folder: Path) -> Iterator[Path]:
+    """A file for worker processes, which read it as they start: a pipe this full blocks for good if a worker dies."""
+    for other in folder.glob("*.pickle"):
+        with suppress(FileNotFoundError):  # of another command, which has just deleted it
+            if time.time() - other.stat().st_mtime > LEFT_BEHIND:
+                other.unlink()
+    shared = folder / f"{uuid4().hex}.pickle"
+    try:
+        with open(shared, "wb") as file:
+            pickle.dump(works, file)
+        yield shared
+    finally:
+        shared.unlink(missing_ok=True)
 
 
 def cache_files(studies: Sequence[Study], folder: Path, device: torch.device) -> list[str]:

@@ -1,5 +1,8 @@
 """Registration on small made-up volumes: it finds known maps, inverts them, and the cache neither changes nor loses results."""
 
+import os
+import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 import torch
 
 from datasets.dataset import Volume
-from datasets.registration import Candidate, Recipe, Registrations, _Work, vote, warp_label
+from datasets.registration import LEFT_BEHIND, Candidate, Recipe, Registrations, _Work, _written, vote, warp_label
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
 from datasets.registration.pairs import Kind, Pair, TargetRegistration
 from datasets.registration.similarity import box, correlation
@@ -266,6 +269,16 @@ def test_a_damaged_cache_file_is_computed_again(tmp_path: Path) -> None:
         for x, y in zip(transforms(fresh), transforms(again), strict=True)
         for a, b in zip(x, y, strict=True)
     )
+
+
+def test_what_a_killed_command_left_for_its_workers_is_deleted_a_day_later(tmp_path: Path) -> None:
+    left, new = tmp_path / "left.pickle", tmp_path / "new.pickle"
+    for file, age in ((left, 2 * LEFT_BEHIND), (new, LEFT_BEHIND / 2)):
+        file.write_bytes(b"")
+        os.utime(file, (time.time() - age,) * 2)
+    with _written([], tmp_path) as shared:
+        assert pickle.loads(shared.read_bytes()) == [] and {*tmp_path.iterdir()} == {new, shared}
+    assert [*tmp_path.iterdir()] == [new]
 
 
 def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(
