@@ -23,14 +23,11 @@ Known = dict[str, Any]
 
 
 def machine() -> dict[str, str]:
-    """What measures: processor, cores, GPU, versions."""
+    """What measures: processor, its instructions (virtual machines hide its name), cores, GPU, versions."""
     import torch
 
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0] if names else model
+    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in cpuinfo.splitlines())}
     versions = {}
     for package in PACKAGES:
         try:
@@ -38,8 +35,9 @@ def machine() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[package] = "not there"
     return {
-        "processor": model,
+        "processor": about.get("model name") or platform.processor() or platform.machine(),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
+        "matrix instructions": "AMX" if "amx_bf16" in about.get("flags", "").split() else "none",
         "cores": str(os.cpu_count()),
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "system": platform.system(),
