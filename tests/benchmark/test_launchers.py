@@ -23,7 +23,7 @@ from tests.datasets.layouts import acdc_slices
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = '''
 """Methods that break, each in its own way."""
-import errno, os, signal
+import errno, os, signal, time
 from pathlib import Path
 import torch
 from benchmark.registry import register
@@ -78,6 +78,13 @@ class Fills(Breaking):
     """Fills the disk."""
     def break_down(self, attempt):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+@register("sleeps")
+class Sleeps(Breaking):
+    """A step that takes longer than anybody waits."""
+    def break_down(self, attempt):
+        LOG.with_name("asleep").touch()
+        time.sleep(600)
 '''
 
 
@@ -199,19 +206,33 @@ def test_the_length_of_a_lease_is_a_number(options: list[str], tmp_path: Path) -
     )
 
 
-@pytest.mark.parametrize(("signals", "code"), [((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGINT), 130)])
-def test_signals_end_the_command(options: list[str], tmp_path: Path, signals: tuple[int, ...], code: int) -> None:
+def wait_for(store: Path, pattern: str) -> None:
+    deadline = time.monotonic() + 120
+    while not list(store.glob(pattern)):
+        assert time.monotonic() < deadline, pattern
+        time.sleep(0.1)
+
+
+def test_a_signal_ends_the_command_after_a_checkpoint(options: list[str], tmp_path: Path) -> None:
     quick = ["quick" if option == "smoke" else option for option in options]
     process = start(tmp_path, "run", "--methods", "counted", *quick)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("acdc/*/*/.progress")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for number in signals:
-        process.send_signal(number)
-        time.sleep(0.05)
+    wait_for(tmp_path, "acdc/*/*/.progress")
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == code and "the same command continues from here" in err and "Traceback" not in err
-    assert bool(list(tmp_path.glob("acdc/*/*/checkpoint"))) == (len(signals) == 1), "at once means: without a checkpoint"
+    assert process.returncode == 143 and "the same command continues from here" in err and "Traceback" not in err
+    assert list(tmp_path.glob("acdc/*/*/checkpoint"))
+
+
+def test_a_second_signal_waits_for_nothing(options: list[str], tmp_path: Path) -> None:
+    process = start(tmp_path, "run", "--methods", "sleeps", *options)
+    wait_for(tmp_path, "asleep")
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None, "it waits for the step and its checkpoint"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command continues from here" in err and "Traceback" not in err
+    assert not list(tmp_path.glob("acdc/*/*/checkpoint"))
 
 
 class Cells:
