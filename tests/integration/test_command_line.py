@@ -18,6 +18,7 @@ import pytest
 
 from benchmark import cli
 from benchmark.store import CellFolder
+from tests.benchmarks.ratios import machine_seconds
 from tests.datasets.layouts import acdc_slices
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -354,11 +355,12 @@ def test_what_is_not_needed_is_not_imported(does: str, heavy: set[str]) -> None:
 
 
 def test_help_is_quick() -> None:
+    """In CPU time, which other programs do not lengthen."""
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = machine_seconds()
         assert bench("--help").returncode == 0
-        times.append(time.perf_counter() - began)
+        times.append(machine_seconds() - began)
     assert min(times) < 0.5, times
 
 
