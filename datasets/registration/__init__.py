@@ -9,16 +9,17 @@ import hashlib
 import json
 import os
 import pickle
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from multiprocessing import get_context
+from multiprocessing.reduction import DupFd
+from operator import methodcaller
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -46,9 +47,6 @@ __all__ = [
     "warp_image",
     "warp_label",
 ]
-
-LEFT_BEHIND = 24 * 3600
-"""Seconds after which a file for worker processes is one that a killed command left."""
 
 _worker: dict[str, Any] = {}
 
@@ -141,8 +139,11 @@ def fill_cache(
             outcomes += _register(works, target)
             tell(target + 1, len(targets))
         return outcomes
-    with _written(works, folder) as shared:
-        start = (str(shared), os.getpid())
+    # In a file, for a pipe this full blocks for good if a worker dies; without a name, so that a killed command leaves nothing.
+    with TemporaryFile(dir=folder) as shared:
+        pickle.dump(works, shared)
+        shared.flush()
+        start: tuple[Any, int] = (_Inherited(shared.fileno()), os.getpid())
         pool = ProcessPoolExecutor(min(jobs, len(targets)), get_context("spawn"), initializer=_start_worker, initargs=start)
         try:
             futures = [pool.submit(_register_in_worker, target) for target in targets]
@@ -152,22 +153,6 @@ def fill_cache(
             return outcomes
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _written(works: list[_Work], folder: Path) -> Iterator[Path]:
-    """A file for worker processes, which read it as they start: a pipe this full blocks for good if a worker dies."""
-    for other in folder.glob("*.pickle"):
-        with suppress(FileNotFoundError):  # of another command, which has just deleted it
-            if time.time() - other.stat().st_mtime > LEFT_BEHIND:
-                other.unlink()
-    shared = folder / f"{uuid4().hex}.pickle"
-    try:
-        with open(shared, "wb") as file:
-            pickle.dump(works, file)
-        yield shared
-    finally:
-        shared.unlink(missing_ok=True)
 
 
 def cache_files(studies: Sequence[Study], folder: Path, device: torch.device) -> list[str]:
@@ -248,10 +233,22 @@ def _write(file: Path, known: Known) -> None:
     write_atomically(file, seal(save({name: value.contiguous() for name, value in known.items()})))
 
 
-def _start_worker(works: str, parent: int) -> None:
+class _Inherited:
+    """An open file, by its number; whoever is started with it gets a number of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return methodcaller("detach"), (DupFd(self.number),)
+
+
+def _start_worker(works: int, parent: int) -> None:
     follow_parent(parent)
     torch.set_num_threads(1)
-    _worker["works"] = pickle.loads(Path(works).read_bytes())  # written by the parent, a moment ago
+    with mmap(works, 0, access=ACCESS_READ) as content:  # written by the parent, a moment ago
+        _worker["works"] = pickle.loads(content)
+    os.close(works)
 
 
 def _register_in_worker(target: int) -> Counter[str]:

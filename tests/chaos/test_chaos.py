@@ -197,6 +197,10 @@ def finished(store: Path) -> dict[str, dict[str, bytes]]:
     return {f.path.name: {name: (f.path / name).read_bytes() for name in SAME} for f in folders if f.done()}
 
 
+def megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(SECONDS + 1200)
 def test_faults_cost_time_and_nothing_else(
@@ -228,11 +232,13 @@ def test_faults_cost_time_and_nothing_else(
         "exit codes": dict(ends),
         "damaged cells found": said.count("is not as it was written"),
         "seconds": round(time.monotonic() - began),
+        "MB": [round(megabytes(quiet), 1), round(megabytes(store), 1)],
     }
     with capsys.disabled():
         print("\n" + json.dumps(report))
     assert found.keys() == expected.keys(), said[-3000:]
     differ = [(cell, name) for cell in expected for name in SAME if found[cell][name] != expected[cell][name]]
     assert not differ
+    assert megabytes(store) < 2 * megabytes(quiet), "what killed commands leave does not pile up"
     assert not re.findall(r'File ".*/(?:benchmark|datasets|methods|reports)/.*', said), "no fault ends in a stack trace of ours"
     assert set(ends) <= {0, 1, 2, 143, -signal.SIGTERM, -signal.SIGKILL}, ends

@@ -1,8 +1,8 @@
 """Registration on small made-up volumes: it finds known maps, inverts them, and the cache neither changes nor loses results."""
 
-import os
-import pickle
-import time
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from datasets.dataset import Volume
-from datasets.registration import LEFT_BEHIND, Candidate, Recipe, Registrations, _Work, _written, vote, warp_label
+from datasets.registration import Candidate, Recipe, Registrations, _Work, vote, warp_label
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
 from datasets.registration.pairs import Kind, Pair, TargetRegistration
 from datasets.registration.similarity import box, correlation
 from datasets.registration.transform import Frame, Transform, folded_fraction
 from datasets.slices import IGNORE
 
+ROOT = Path(__file__).parents[2]
 SPACING = (9.0, 2.5, 2.5)
 CPU = torch.device("cpu")
 SHAPE = (8, 56, 56)
@@ -271,14 +272,20 @@ def test_a_damaged_cache_file_is_computed_again(tmp_path: Path) -> None:
     )
 
 
-def test_what_a_killed_command_left_for_its_workers_is_deleted_a_day_later(tmp_path: Path) -> None:
-    left, new = tmp_path / "left.pickle", tmp_path / "new.pickle"
-    for file, age in ((left, 2 * LEFT_BEHIND), (new, LEFT_BEHIND / 2)):
-        file.write_bytes(b"")
-        os.utime(file, (time.time() - age,) * 2)
-    with _written([], tmp_path) as shared:
-        assert pickle.loads(shared.read_bytes()) == [] and {*tmp_path.iterdir()} == {new, shared}
-    assert [*tmp_path.iterdir()] == [new]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from datasets.registration import Recipe, fill_cache
+from tests.datasets.test_registration import CPU, study
+fill_cache([(study(), Recipe("affine"))], Path(sys.argv[1]), CPU, 2, lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_killed_command_leaves_nothing_but_results(tmp_path: Path) -> None:
+    """Finished or half-written; what its worker processes were given is as large as the data set, and gone."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= {".sealed", ".lock", ".tmp"}
 
 
 def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(
