@@ -18,11 +18,13 @@ from rich.table import Table
 
 from benchmark.config import give_way, take_options
 from benchmark.errors import BadInput
+from benchmark.redaction import for_records, without_secrets
 
 if TYPE_CHECKING:
+    from benchmark.exchange import Outcome
     from benchmark.grid import Cell, Selection
     from benchmark.launchers import Site
-    from benchmark.session import Session
+    from benchmark.session import Finished, Session
 
 app = typer.Typer(
     name="benchmark",
@@ -106,6 +108,22 @@ ConfigOption = Annotated[
         " Relative paths in it count from the working directory.",
     ),
 ]
+
+
+class Stale(StrEnum):
+    """What becomes of finished cells that other code made."""
+
+    renew = "renew"
+    keep = "keep"
+
+
+StaleOption = Annotated[
+    Stale,
+    typer.Option(help="Finished cells that other code made: run them again, or use them as they are (reports mark them)."),
+]
+AgainOption = Annotated[
+    bool, typer.Option("--again", help="Run finished cells again, too; each is replaced when its turn comes.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")]
 
 
@@ -158,6 +176,8 @@ def run(
     register: Annotated[
         str | None, typer.Option(help="Register the network that does best on the validation cases as this MLflow model.")
     ] = None,
+    stale: StaleOption = Stale.renew,
+    again: AgainOption = False,
     dry_run: DryRunOption = False,
     plugin: PluginOption = None,
     config: ConfigOption = None,
@@ -167,7 +187,8 @@ def run(
 
     selections = partial(grid.parse_methods, methods)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
-    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking)
+    done = _finished(stale, again)
+    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, done)
     if hparams is Hparams.tuned:
         from benchmark.tuning import tuned
 
@@ -210,6 +231,8 @@ def ablate(
     slurm: SlurmOption = None,
     ray: RayOption = None,
     tracking: TrackingOption = None,
+    stale: StaleOption = Stale.renew,
+    again: AgainOption = False,
     dry_run: DryRunOption = False,
     plugin: PluginOption = None,
     config: ConfigOption = None,
@@ -219,7 +242,8 @@ def ablate(
 
     design, selections = parse_design(method, factors)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
-    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking)
+    done = _finished(stale, again)
+    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, done)
     failed = _carry_out(session, dry_run)
     remember(Ablation(dataset, protocol, design), session.store)
     from reports import ablation, leaderboard
@@ -246,6 +270,7 @@ def _session(
     store: Path,
     site: Callable[[], Site],
     tracking: str | None,
+    finished: Finished,
 ) -> Session:
     """The grid that the options of ``run`` and ``ablate`` name. Options are checked first, cheapest checks before heavy imports."""
     from benchmark import grid
@@ -264,11 +289,18 @@ def _session(
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     cells = grid.expand(opened, variants, budgets, pairs, chosen, _command())
-    return Session(cells, store, site(), where_installed(tracking, _note), err)
+    return Session(cells, store, site(), where_installed(tracking, _note), err, finished)
+
+
+def _finished(stale: Stale, again: bool) -> Finished:
+    if again and stale is Stale.keep:
+        raise BadInput("--again runs finished cells again and --stale keep uses them as they are; expected one of the two")
+    return "again" if again else stale.value
 
 
 def _command() -> str:
-    return shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
+    """The command line as records hold it."""
+    return for_records(shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]))
 
 
 def _site(
@@ -361,7 +393,7 @@ def _list_cells(store: Path) -> None:
     found = statuses(Store(store))
     rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.name, f"{s.cell}", s.note) for s in found]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
-    colours = {"done": "green", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
+    colours = {"done": "green", "outdated": "yellow", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
     for state, *texts in rows:
         line = "  ".join(text.ljust(width) for text, width in zip(texts, [*widths[1:], 0], strict=True)).rstrip()
         out.print(f"[{colours[state]}]{state.ljust(widths[0])}[/]  {escape(line)}", highlight=False, soft_wrap=True)
@@ -369,11 +401,12 @@ def _list_cells(store: Path) -> None:
 
 
 @app.command(
-    epilog="Examples:\n\n`python -m benchmark retry --failed --store runs`\n\n"
+    epilog="Examples:\n\n`python -m benchmark retry --failed --store runs`\n\n`python -m benchmark retry --stale --store runs`\n\n"
     "`python -m benchmark retry --store runs --launcher slurm --slurm partition=gpu,time=120`"
 )
 def retry(
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed; else all that are not done.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Only finished ones that other code made.")] = False,
     store: StoreOption = Path("runs"),
     data: DataOption = None,
     device: DeviceOption = "auto",
@@ -386,14 +419,18 @@ def retry(
     plugin: PluginOption = None,
 ) -> None:
     """Run again what failed, was cut off or is damaged, whichever commands asked for it, from the last good checkpoints."""
+    if failed and stale:
+        raise BadInput("--failed and --stale each choose cells alone; expected one of the two")
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
 
     from benchmark.status import statuses
     from benchmark.store import Store
 
-    chosen = [s for s in statuses(Store(store)) if s.state == "failed" or (s.state in ("damaged", "to do") and not failed)]
+    states = ("failed",) if failed else ("outdated",) if stale else ("failed", "damaged", "to do")
+    chosen = [s for s in statuses(Store(store)) if s.state in states]
     if not chosen:
-        err.print(f"nothing to do: no cell of {store} has failed" + ("" if failed else ", was cut off or is damaged"))
+        what = "is of other code" if stale else "has failed" + ("" if failed else ", was cut off or is damaged")
+        err.print(f"nothing to do: no cell of {store} {what}", soft_wrap=True)
         return
     cells = [status.cell.model_copy(update={"data": data, "command": _command()}) for status in chosen]
 
@@ -451,6 +488,13 @@ def check(
         raise typer.Exit(1)
 
 
+class CodeChoice(StrEnum):
+    """Whose runs ``report`` takes where different code made them."""
+
+    newest = "newest"
+    all = "all"
+
+
 @app.command(
     epilog="Examples:\n\n`python -m benchmark report --store runs`\n\n"
     "`python -m benchmark report --store laptop --store cluster --out report --baseline mean_teacher --labels 1,3`"
@@ -464,6 +508,9 @@ def report(
     ] = None,
     baseline: Annotated[str, typer.Option(help="The variant that all are compared with.")] = "supervised",
     labels: Annotated[str | None, typer.Option(help="Only these budgets: comma list of labelled case counts.")] = None,
+    code: Annotated[
+        CodeChoice, typer.Option(help="Of runs that different code made: the newest, or all, older code in rows of its own.")
+    ] = CodeChoice.newest,
     overlays: Annotated[
         bool,
         typer.Option("--overlays", help="Also draw the best method's contours on three cases of each budget; shows patients."),
@@ -478,7 +525,9 @@ def report(
     from reports.report import write_report
 
     opened = [Store(path) for path in stores or [Path("runs")]]
-    records = collect(*opened)
+    records = collect(*opened, code=code.value)
+    for note in records.notes:
+        _note(f"note: {note}")
     if labels is not None:
         records = records.select(records.cells["labels"].isin(parse_numbers("--labels", labels)))
     pictures = []
@@ -507,7 +556,57 @@ def track(store: StoreOption = Path("runs"), tracking: TrackingOption = None) ->
     mirror = Mirror(opened, tracking)
     with StageDisplay(err, "tracking", "cells") as stage:
         mirror.add_all(stage.tell)
-    out.print(f"mlflow ui --backend-store-uri {mirror.uri}", highlight=False, soft_wrap=True)
+    out.print(f"mlflow ui --backend-store-uri {without_secrets(mirror.uri)}", highlight=False, soft_wrap=True)
+
+
+@app.command(
+    epilog="Examples:\n\n`python -m benchmark export --store runs --out results`\n\n"
+    "`python -m benchmark report --store results`"
+)
+def export(
+    out_folder: Annotated[Path, typer.Option("--out", help="Where to write; an earlier export there is brought up to date.")],
+    store: StoreOption = Path("runs"),
+) -> None:
+    """Copy the records of a store, without weights, caches and pictures: small enough for git, and a store to report, track and run."""
+    from benchmark.display import StageDisplay
+    from benchmark.exchange import export as copy
+    from benchmark.store import Store
+
+    with StageDisplay(err, "exporting", "cells") as stage:
+        outcome = copy(Store(store), out_folder, stage.tell)
+    if _exchanged(outcome, out_folder):
+        raise typer.Exit(1)
+
+
+@app.command(
+    "import",
+    epilog="Examples:\n\n`python -m benchmark import results --store runs`\n\n"
+    "`python -m benchmark import laptop cluster --store all`",
+)
+def import_stores(
+    sources: Annotated[list[Path], typer.Argument(help="Stores or exports to take cells from.")],
+    store: StoreOption = Path("runs"),
+) -> None:
+    """Bring the cells of other stores into one; what contradicts what is there (same cell and code, other numbers) is named and refused."""
+    from benchmark.display import StageDisplay
+    from benchmark.exchange import merge
+    from benchmark.store import Store
+
+    refused = False
+    for source in sources:
+        with StageDisplay(err, f"importing {source}", "cells") as stage:
+            outcome = merge(source, Store(store), stage.tell)
+        refused |= _exchanged(outcome, store)
+    if refused:
+        raise typer.Exit(1)
+
+
+def _exchanged(outcome: Outcome, where: Path) -> bool:
+    """Tell what an export or import did; returns whether it refused anything."""
+    for problem in outcome.refused:
+        _note(f"refused: {problem}")
+    out.print(f"{where}: {outcome}", highlight=False, markup=False, soft_wrap=True)
+    return bool(outcome.refused)
 
 
 class SamplerChoice(StrEnum):
@@ -712,7 +811,7 @@ def registration(
 
 
 def _note(text: str) -> None:
-    err.print(text, highlight=False, markup=False, soft_wrap=True)
+    err.print(without_secrets(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _wrote(files: list[Path]) -> None:
@@ -744,4 +843,4 @@ def _as_bad_input(error: Exception) -> Exception:
 def _escaped(error: Exception) -> str:
     from rich.markup import escape
 
-    return escape(str(error))
+    return escape(without_secrets(str(error)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import socket
@@ -79,16 +78,6 @@ def _revision() -> str:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@cache
-def code_hash() -> str:
-    """Hash of the source files that can change a result: benchmark, methods, datasets."""
-    digest = hashlib.sha256()
-    for package in ("benchmark", "datasets", "methods"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def reset_peak_memory(device: str) -> None:

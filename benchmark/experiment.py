@@ -10,6 +10,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from benchmark import environment, registry
 from benchmark.errors import DiskFull
 from benchmark.evaluation import evaluate, validation_score
 from benchmark.files import FULL, disk_full_is_told
+from benchmark.fingerprint import Code, code_of
 from benchmark.grid import Cell
-from benchmark.store import CASE_COLUMNS, PROGRESS, CellFolder, Store, describe_cell
+from benchmark.redaction import for_records
+from benchmark.store import CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
 from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
 from datasets.dataset import Dataset, Volume
 from datasets.prepared import Prepared, open_dataset, prepare
@@ -32,6 +35,7 @@ from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Task, count_parameters
 
 TELL_SECONDS = 1.0
+MAX_ERROR, MAX_TRACEBACK = 10_000, 200_000
 OUT_OF_MEMORY = "run fewer cells side by side (--jobs, --cells-per-gpu), or a protocol with smaller images or batches"
 
 
@@ -62,12 +66,15 @@ def run_cell(
     with folder.lock() as hold:
         if hold is None:
             return "busy"
-        if folder.done():
+        if folder.done(replaces=cell.replaces):
             return "done"
         folder.begin()
         folder.plan(cell)
+        code: Code | None = None
         try:
-            files = _run(cell, store, folder, device, _telling(folder, device, tell), lambda: stopping() or hold.lost)
+            code = code_of(cell)
+            telling = _telling(folder, device, code, tell)
+            files = _run(cell, store, folder, device, code, telling, lambda: stopping() or hold.lost)
             if hold.lost:
                 return "busy"
             folder.finish(files)
@@ -81,14 +88,14 @@ def run_cell(
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise
                 full = _out_of_memory(error, device)
-                folder.write("record.json", json.dumps(_failure(cell, device, error), indent=1))
+                folder.write("record.json", json.dumps(_failure(cell, device, code, error), indent=1))
             folder.clear(PROGRESS)
             return "out of memory" if full else "failed"
 
 
-def _telling(folder: CellFolder, device: str, tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """Passes progress on, and notes it in the folder every few seconds with who runs the cell, where and since when."""
-    about = {"host": socket.gethostname(), "process": os.getpid(), "device": device, "since": time.time()}
+def _telling(folder: CellFolder, device: str, code: Code, tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Passes progress on, and notes it in the folder every few seconds with who runs the cell, where, since when and with which code."""
+    about = {"host": socket.gethostname(), "process": os.getpid(), "device": device, "since": time.time(), "code": code.id}
     last = -math.inf
 
     def told(progress: Progress) -> None:
@@ -117,6 +124,7 @@ def _run(
     store: Store,
     folder: CellFolder,
     device_name: str,
+    code: Code,
     tell: Callable[[Progress], None],
     stopping: Callable[[], bool],
 ) -> dict[str, bytes | str]:
@@ -138,7 +146,16 @@ def _run(
     else:
         floor = dict(cell.trial.prune_below) if cell.trial else None
         fitted = fit(
-            method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping, floor
+            method,
+            method.task.bank,
+            protocol,
+            cell.seed,
+            folder,
+            score if validation else None,
+            tell,
+            stopping,
+            floor,
+            code.id,
         )
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
     began = time.perf_counter()
@@ -161,13 +178,13 @@ def _run(
         "train_cases": len(dataset.split.train) + len(dataset.split.unlabelled),
         "val_cases": len(dataset.split.val),
         "spacing_unit": "mm" if dataset.spacing_known else "voxel",
-        "code_hash": environment.code_hash(),
+        **_made_by(code),
         "environment": environment.describe(device_name),
     }
     return {
         "cell.json": cell.model_dump_json(indent=1),
         "history.csv": history_csv(fitted),
-        "model.safetensors": save({key: value.contiguous() for key, value in last_state.items()}),
+        WEIGHTS: save({key: value.contiguous() for key, value in last_state.items()}),
         "cases.csv": cases.to_csv(index=False),
         "record.json": json.dumps(record, indent=1),
     }
@@ -207,7 +224,7 @@ def finished_method(cell: Cell, store: Store) -> tuple[Method | Propagator, Prep
     """A finished cell's method with its last weights, in evaluation mode on the CPU; and the dataset."""
     dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
     method = _build(cell, dataset, torch.device("cpu"), store.registrations)
-    method.load_state_dict(load((store.folder(cell).path / "model.safetensors").read_bytes()))
+    method.load_state_dict(load((store.folder(cell).path / WEIGHTS).read_bytes()))
     return method.eval(), dataset
 
 
@@ -254,12 +271,18 @@ def _test(
     return pd.DataFrame(rows)[CASE_COLUMNS]
 
 
-def _failure(cell: Cell, device: str, error: Exception) -> dict[str, Any]:
+def _made_by(code: Code | None) -> dict[str, Any]:
+    """Which code made a record, and when (UTC)."""
+    ended = {"ended": datetime.now(UTC).isoformat(timespec="seconds")}
+    return ended | ({"code": code.model_dump(), "code_hash": code.id} if code else {})
+
+
+def _failure(cell: Cell, device: str, code: Code | None, error: Exception) -> dict[str, Any]:
     """The record of a cell that failed: the same fields as a finished one as far as they are known, and the error."""
     return describe_cell(cell) | {
         "outcome": "failed",
-        "error": "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]),
-        "traceback": "".join(traceback.format_exception(error)),
-        "code_hash": environment.code_hash(),
+        "error": for_records("; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))[:MAX_ERROR],
+        "traceback": for_records("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:],
+        **_made_by(code),
         "environment": environment.describe(device),
     }

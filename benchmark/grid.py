@@ -58,24 +58,26 @@ class Cell(BaseModel):
 
     hparams holds every value, defaults included; ``variant`` is the text by which reports call it.
     labelled: the case ids that the draw labels. trial: set for a tuner's trial, which is scored on the validation cases alone. tuning: set
-    where a tuner found the hparams. data: where the data lies, which is no part of the identity.
+    where a tuner found the hparams. data: where the data lies, which is no part of the identity. replaces: the stamp of a finished outcome
+    that is to be made again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: str = Field(pattern=f"^{registry.NAME}$")
-    data_hash: str
+    data_hash: str = Field(max_length=128)
     method: str = Field(pattern=f"^{registry.NAME}$")
-    variant: str
-    hparams: dict[str, Any]
+    variant: str = Field(max_length=500)
+    hparams: dict[str, Any] = Field(max_length=500)
     labels: int
     draw: int
     seed: int
-    labelled: tuple[str, ...]
+    labelled: tuple[str, ...] = Field(max_length=100_000)
     protocol: Protocol
     trial: Trial | None = None
     tuning: Spent | None = None
     data: Path | None = Field(default=None, exclude=True)
     command: str = Field(default="", exclude=True)
+    replaces: str | None = Field(default=None, exclude=True)
 
     @property
     def id(self) -> str:

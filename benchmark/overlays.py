@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,7 +14,8 @@ from benchmark.evaluation import predict
 from benchmark.experiment import finished_method
 from benchmark.grid import Cell
 from benchmark.records import Records
-from benchmark.store import CellFolder, Store
+from benchmark.schema import BadRecord, read_cell
+from benchmark.store import WEIGHTS, CellFolder, Store
 from datasets.dataset import Volume
 from reports.comparison import Field, baseline_of, fields
 from reports.leaderboard import rows_of
@@ -83,9 +83,9 @@ def _cell(field: Field, variant: str, run: tuple[int, int], cells: pd.DataFrame,
     (row,) = rows_of(cells[np.logical_and.reduce([cells[key] == value for key, value in where.items()])])
     for store in stores:
         folder = CellFolder(store.root / row.dataset / row.method / row.cell)
-        if folder.done("cell.json", "model.safetensors"):
-            with contextlib.suppress(ValueError):  # of another version
-                return Cell(**json.loads((folder.path / "cell.json").read_text())), store
+        if folder.done("cell.json", WEIGHTS):
+            with contextlib.suppress(BadRecord):  # of another version
+                return read_cell(folder.path / "cell.json"), store
     raise BadInput(
         f"--overlays: no store holds the weights of {row.cell} ({variant}) whole and readable; expected them; run it again"
     )

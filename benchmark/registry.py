@@ -129,13 +129,14 @@ def built_ins(package: str) -> dict[str, Entry]:
     for path in sorted(root.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
-            if isinstance(node, ast.ClassDef) and (name := _registered_name(node)):
+            if isinstance(node, ast.ClassDef) and (name := registered_name(node)):
                 module = ".".join(path.relative_to(root.parent).with_suffix("").parts)
                 found[name] = Entry(name, module, (ast.get_docstring(tree) or "").split("\n")[0])
     return dict(sorted(found.items()))
 
 
-def _registered_name(node: ast.ClassDef) -> str | None:
+def registered_name(node: ast.ClassDef) -> str | None:
+    """The name under which a class is registered by its decorator; None where it is not."""
     for decorator in node.decorator_list:
         match decorator:
             case ast.Call(func=ast.Name(id="register"), args=[ast.Constant(value=str(name))]):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from rich import box
@@ -21,10 +22,12 @@ from benchmark import registry
 from benchmark.display import GridDisplay, StageDisplay, duration
 from benchmark.errors import BadInput
 from benchmark.experiment import training_seconds, training_volumes
+from benchmark.fingerprint import code_of, is_current
 from benchmark.grid import Cell
 from benchmark.launchers import Site, run_cells
 from benchmark.preparation import prepare_shown
 from benchmark.records import Records, collect
+from benchmark.redaction import without_secrets
 from benchmark.store import Store
 from benchmark.tracking import Follower, Mirror
 from datasets.prepared import Prepared
@@ -34,10 +37,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+Finished = Literal["renew", "keep", "again"]
+
+
 class Session:
     """Runs a grid at a site and mirrors its records to MLflow.
 
     tracking: an MLflow URI; "none": no tracking; None: sqlite beside the store. ``system_metrics``: log the machine's load, too.
+    finished: what becomes of finished cells; those of other code run again ("renew"), are used as they are ("keep"), or all run again
+    ("again").
     """
 
     def __init__(
@@ -47,9 +55,11 @@ class Session:
         site: Site,
         tracking: str | None,
         console: Console,
+        finished: Finished = "renew",
     ) -> None:
         self.store = Store(store)
         self.site = site
+        self.finished = finished
         self.mirror = Mirror(self.store, tracking)
         self.follower = Follower(self.mirror, self._warn)
         self.system_metrics = False
@@ -60,7 +70,18 @@ class Session:
     def replace(self, cells: list[Cell]) -> None:
         """Take these cells as the grid."""
         self.cells = cells
-        self.todo = [cell for cell in cells if not self.store.folder(cell).done()]
+        self.todo: list[Cell] = []
+        self.outdated: list[Cell] = []
+        for cell in cells:
+            folder = self.store.folder(cell)
+            if not folder.done():
+                self.todo.append(cell)
+                continue
+            is_outdated = not is_current(cell, folder.code())
+            if is_outdated:
+                self.outdated.append(cell)
+            if self.finished == "again" or (is_outdated and self.finished == "renew"):
+                self.todo.append(cell.model_copy(update={"replaces": folder.stamp()}))
 
     def run(self) -> int:
         """Run what is not done; returns how many cells did not end well. Every finished cell is mirrored to MLflow at once.
@@ -73,6 +94,9 @@ class Session:
         outcomes = Counter({"done": len(self.cells) - len(self.todo)})
         if len(self.todo) < len(self.cells):
             self.console.print(f"{outcomes['done']} of {len(self.cells)} cells are done already", highlight=False)
+        self._tell_of_other_code()
+        if self.finished == "keep":
+            self._mark_kept()
         if self.todo:
             for cell in self.todo:  # what is asked for stands in the store before anything runs
                 folder = self.store.folder(cell)
@@ -94,6 +118,47 @@ class Session:
                     run_cells(self.todo, self.store.root, self.site, display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
 
+    def _tell_of_other_code(self) -> None:
+        """Say which finished cells were made, and which unfinished ones were begun, by other code than this."""
+        does = (
+            "are used as they are, and reports mark them"
+            if self.finished == "keep"
+            else "run again; --stale keep uses them as they are"
+        )
+        for method in sorted({cell.method for cell in self.outdated}):
+            cells = [cell for cell in self.outdated if cell.method == method]
+            days = sorted({self._day(cell) for cell in cells})
+            changed = sorted({self._what_changed(cell) for cell in cells})
+            self._warn(
+                f"{_count(cells, 'finished cell')} of {method} ({' to '.join(dict.fromkeys([days[0], days[-1]]))}) came from other code"
+                f" ({', '.join(changed)}): {does}"
+            )
+        begun = [cell for cell in self.todo if self._begun_by_other_code(cell)]
+        for method in sorted({cell.method for cell in begun}):
+            cells = [cell for cell in begun if cell.method == method]
+            self._warn(f"{_count(cells, 'unfinished cell')} of {method} came from other code: from the first step again")
+
+    def _day(self, cell: Cell) -> str:
+        """When a finished cell was made."""
+        folder = self.store.folder(cell)
+        ended = (folder.record() or {}).get("ended")
+        return ended[:10] if ended else time.strftime("%Y-%m-%d", time.gmtime((folder.path / "record.json").stat().st_mtime))
+
+    def _what_changed(self, cell: Cell) -> str:
+        code = self.store.folder(cell).code()
+        return f"{code.difference(code_of(cell))} has changed" if code else "of a version that did not note it"
+
+    def _begun_by_other_code(self, cell: Cell) -> bool:
+        folder = self.store.folder(cell)
+        note = folder.progress() if folder.checkpoint.exists() and not folder.done() else None
+        return note is not None and note["code"] != code_of(cell).id
+
+    def _mark_kept(self) -> None:
+        """What is used though other code made it is marked, in so far as the store can be written."""
+        with contextlib.suppress(OSError):
+            for cell in self.outdated:
+                self.store.folder(cell).keep(code_of(cell))
+
     @contextlib.contextmanager
     def _following(self) -> Iterator[None]:
         """Tracking while cells run."""
@@ -112,7 +177,7 @@ class Session:
                 self.follower.close()
 
     def _warn(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(without_secrets(text), markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
@@ -147,7 +212,10 @@ class Session:
                 "note: matplotlib or seaborn is not installed, so no figure is drawn; `python -m benchmark report` does it where both are"
             )
         with self._tolerant():  # older cells of the store may not be comparable; this session's table is printed all the same
-            files = write_leaderboard(leaderboard(collect(self.store)), self.store.report)
+            records = collect(self.store)
+            for note in records.notes:
+                self._warn(f"note: {note}")
+            files = write_leaderboard(leaderboard(records), self.store.report)
             if self.todo and not self.follower.broken.is_set():
                 self.mirror.add_files(self.cells[0].command, files)
         return leaderboard(self.records()), files
@@ -176,19 +244,22 @@ class Session:
 
     def plan(self) -> Table:
         """The cells, which are done, and an estimate of the time left."""
+        self._tell_of_other_code()
         title = f"{len(self.cells)} cells, {len(self.cells) - len(self.todo)} done"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for column in ("cell", "method", "labels", "draw", "seed", "protocol", "state", "estimate"):
             right = column in ("labels", "draw", "seed", "estimate")
             table.add_column(column, justify="right" if right else "left", no_wrap=column != "method", overflow="fold")
         todo = {cell.id for cell in self.todo}
+        outdated = {cell.id for cell in self.outdated}
         with self.console.status("timing a few steps of methods that have no finished cell"):
             seconds = {cell.id: self._estimate(cell) for cell in self.todo}
         for cell in self.cells:
             waits = cell.id in todo
             numbers = map(str, (cell.labels, cell.draw, cell.seed, cell.protocol.name))
             estimate = duration(seconds[cell.id]) if waits else ""
-            table.add_row(cell.id, escape(cell.variant), *numbers, "to do" if waits else "done", estimate)
+            state = "outdated" if cell.id in outdated else "to do" if waits else "done"
+            table.add_row(cell.id, escape(cell.variant), *numbers, state, estimate)
         left = duration(sum(seconds.values()) / self.site.at_once)
         table.caption = f"time left with {self.site.at_once} at once: about {left}, registrations not counted"
         table.caption_justify = "left"
@@ -215,6 +286,10 @@ class Session:
         if cell.variant not in self._timed:
             self._timed[cell.variant] = training_seconds(cell, self.site.device)
         return self._timed[cell.variant]
+
+
+def _count(cells: list[Cell], what: str) -> str:
+    return f"{len(cells)} {what}{'s' if len(cells) > 1 else ''}"
 
 
 def register_all(studies: Sequence[Study], store: Store, device: torch.device, jobs: int, console: Console) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from typing import Any
 
 from benchmark.display import duration
 from benchmark.errors import BadInput
+from benchmark.fingerprint import code_of, is_current
 from benchmark.grid import Cell
+from benchmark.schema import BadRecord, read_cell
 from benchmark.store import CellFolder, Store
 
-STATES = ("done", "running", "failed", "damaged", "to do")
+STATES = ("done", "outdated", "running", "failed", "damaged", "to do")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def statuses(store: Store) -> list[Status]:
     """
     if not store.root.is_dir():
         raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
-    found = [Status(folder, cell, *_state(folder)) for folder in store.planned() if (cell := _cell(folder))]
+    found = [Status(folder, cell, *_state(folder, cell)) for folder in store.planned() if (cell := _cell(folder))]
     return sorted(found, key=lambda s: (s.cell.dataset, s.cell.labels, s.cell.variant, s.cell.draw, s.cell.seed))
 
 
@@ -47,15 +48,17 @@ def counts(found: list[Status]) -> str:
 def _cell(folder: CellFolder) -> Cell | None:
     """The cell that a folder is for; None where its file cannot be read, or is of another version."""
     try:
-        return Cell(**json.loads((folder.path / "cell.json").read_bytes()))
-    except (OSError, ValueError):
+        return read_cell(folder.path / "cell.json")
+    except (OSError, BadRecord):
         return None
 
 
-def _state(folder: CellFolder) -> tuple[str, str]:
+def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:
     damaged = folder.damaged()
+    if damaged:
+        return "damaged", f"not as written: {', '.join(damaged)}; `retry` runs it again"
     if damaged is not None:
-        return ("damaged", f"not as written: {', '.join(damaged)}; `retry` runs it again") if damaged else ("done", "")
+        return _finished(folder, cell)
     with folder.lock() as hold:
         free = hold is not None
     record, note = folder.record(), folder.progress()
@@ -65,6 +68,18 @@ def _state(folder: CellFolder) -> tuple[str, str]:
     if not free:
         return "running", f"{_where(note)} {how_far}".strip() if note else "not a step done yet"
     return "to do", f"{how_far} done, then cut off ({_where(note)})" if note and folder.checkpoint.exists() else ""
+
+
+def _finished(folder: CellFolder, cell: Cell) -> tuple[str, str]:
+    """Done, or outdated: made by other code than there is now."""
+    try:
+        code = folder.code()
+        if is_current(cell, code):
+            return "done", ""
+        changed = f"{code.difference(code_of(cell))} has changed since" if code else "by which is not known"
+        return "outdated", f"made by other code ({changed}); `retry --stale` runs it again"
+    except BadInput:
+        return "done", f"the method {cell.method} is not known here, so its code was not compared; --plugin names its file"
 
 
 def _where(note: dict[str, Any]) -> str:

@@ -21,9 +21,16 @@ import filelock
 
 from benchmark.errors import BadInput
 from benchmark.files import checksum, disk_full_is_told, write_atomically
+from benchmark.fingerprint import Code
 from benchmark.grid import Cell, digest
+from benchmark.redaction import for_records
+from benchmark.schema import VERSION, BadRecord, Note, Record, read
 
-DONE, CHECKPOINT, PROGRESS = ".done", "checkpoint", ".progress"
+DONE, CHECKPOINT, PROGRESS, KEPT = ".done", "checkpoint", ".progress", ".kept"
+WEIGHTS = "model.safetensors"
+ABSENT = "absent:"
+"""Before the checksum of a file that was left behind when its cell was exported."""
+
 CASE_COLUMNS = ["test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
 
 
@@ -69,12 +76,23 @@ class CellFolder:
         """The exact state for resuming; gone once the cell is finished."""
         return self.path / CHECKPOINT
 
-    def done(self, *names: str) -> bool:
-        """Whether the cell is finished and every file, or those named, is as it was written."""
-        return self.damaged(*names) == []
+    def done(self, *names: str, replaces: str | None = None) -> bool:
+        """Whether the cell is finished and every file, or those named, is as it was written; and is not the outcome ``replaces`` (a
+        ``stamp``), which is to be made again.
+        """
+        return self.damaged(*names) == [] and (replaces is None or self.stamp() != replaces)
+
+    def stamp(self) -> str | None:
+        """What tells a cell's outcome from any other of it; None where it is not finished."""
+        try:
+            return checksum((self.path / DONE).read_bytes())
+        except OSError:
+            return None
 
     def damaged(self, *names: str) -> list[str] | None:
-        """Of a finished cell's files, or those named, the ones that are not as they were written; None where the cell is not finished."""
+        """Of a finished cell's files, or those named, the ones that are not as they were written; None where the cell is not finished.
+        What an export left out is as it should be, unless it is named.
+        """
         try:
             content = (self.path / DONE).read_bytes()
         except OSError:
@@ -85,20 +103,36 @@ class CellFolder:
             sums = None
         if not isinstance(sums, dict) or not sums:
             return [DONE]
-        return [name for name in names or sums if not self._is_whole(name, sums.get(name))]
+        return [name for name in names or sums if not self._is_whole(name, str(sums.get(name)), may_be_absent=not names)]
 
-    def _is_whole(self, name: str, expected: str | None) -> bool:
+    def _is_whole(self, name: str, expected: str, may_be_absent: bool) -> bool:
         try:
-            return checksum((self.path / name).read_bytes()) == expected
+            return checksum((self.path / name).read_bytes()) == expected.removeprefix(ABSENT)
+        except FileNotFoundError:
+            return may_be_absent and expected.startswith(ABSENT)
         except OSError:
             return False
 
+    def read_record(self) -> dict[str, Any]:
+        """The cell's record, of success or failure, as ``schema.Record``; of its fields those that it has.
+
+        Raises:
+            OSError: there is none (yet).
+            BadRecord: it is no record; the message names it.
+        """
+        return read(Record, self.path / "record.json").model_dump(mode="json", exclude_unset=True)
+
     def record(self) -> dict[str, Any] | None:
-        """The cell's record, of success or failure; None where there is none (yet)."""
+        """As ``read_record``; None where there is none or it is no record."""
         try:
-            return json.loads((self.path / "record.json").read_text())
-        except (OSError, ValueError):
+            return self.read_record()
+        except (OSError, BadRecord):
             return None
+
+    def code(self) -> Code | None:
+        """The code that made the cell; None where that is not known."""
+        record = self.record()
+        return Code(**record["code"]) if record and record.get("code") else None
 
     def lease(self) -> Any:
         """The cell's lock, not taken: a file that names its holder (host, process), who gives a sign of life every third of a lease.
@@ -135,9 +169,13 @@ class CellFolder:
     def progress(self) -> dict[str, Any] | None:
         """The last note of who runs the cell, or ran it when it was cut off, and how far it is."""
         try:
-            return json.loads((self.path / PROGRESS).read_text())
-        except (OSError, ValueError):
+            return read(Note, self.path / PROGRESS).model_dump()
+        except (OSError, BadRecord):
             return None
+
+    def keep(self, code: Code) -> None:
+        """Note that the cell was used, as it is, by a command whose own code is ``code``: reports mark it."""
+        self.write(KEPT, code.id)
 
     def plan(self, cell: Cell) -> None:
         """Put down what the cell is, before it runs: reports show that it was asked for."""
@@ -147,7 +185,7 @@ class CellFolder:
 
     def begin(self) -> None:
         """Clear away what an attempt that failed, was killed or was damaged left, but its checkpoint."""
-        self.clear(DONE, "record.json", *(file.name for file in self.path.glob(".*.tmp")))
+        self.clear(DONE, KEPT, "record.json", *(file.name for file in self.path.glob(".*.tmp")))
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the cell's files atomically."""
@@ -208,6 +246,7 @@ class Store:
 def describe_cell(cell: Cell) -> dict[str, Any]:
     """The part of a record that is known before a cell runs."""
     return {
+        "version": VERSION,
         "cell": cell.id,
         "dataset": cell.dataset,
         "kind": cell.kind,
@@ -218,7 +257,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "seed": cell.seed,
         "protocol": cell.protocol.name,
         "steps": cell.protocol.steps,
-        "command": cell.command,
+        "command": for_records(cell.command),
         "trial": cell.trial and cell.trial.model_dump(mode="json"),
         "tuning": cell.tuning and cell.tuning.model_dump(mode="json"),
         "hparams": cell.hparams,

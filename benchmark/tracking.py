@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmark.errors import BadInput
+from benchmark.files import checksum
+from benchmark.redaction import for_records
 from benchmark.store import CellFolder, Store
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ TAGS = (
     "outcome",
     "data_hash",
     "code_hash",
+    "ended",
 )
 NUMBERS = ("seconds", "parameters", "passes", "peak_memory_mb", "best_step", "validation")
 AT_ONCE = 900
@@ -141,21 +144,28 @@ class Mirror:
                 pass
 
     def add(self, folder: CellFolder) -> None:
-        """Mirror one finished or failed cell; a cell that is there already is left alone, one left half-way is done again."""
+        """Mirror one finished or failed cell. What is there already is left alone; a run of the cell that is left half-way, or is older
+        than the record, which the cell has when it ran again, is replaced.
+        """
         record = folder.record()
         if not self.used or record is None:
             return
+        content = checksum((folder.path / "record.json").read_bytes())
         with self._client() as client:
-            for run in self._find(client, {"cell": record["cell"], "outcome": record["outcome"]}, limit=10):
-                if run.info.status != "RUNNING":
+            for run in self._find(client, {"cell": record["cell"]}, limit=10):
+                tags = run.data.tags
+                same = tags.get("content") == content
+                newer = tags.get("ended", "") > record.get("ended", "")
+                if run.info.status != "RUNNING" and (same or newer):
                     return
                 client.delete_run(run.info.run_id)
             ended = int((folder.path / "record.json").stat().st_mtime * 1000)
             tags = {key: str(record[key]) for key in TAGS if record.get(key) is not None}
             began = ended - int(1000 * record.get("seconds", 0))
-            parent, revision = self._parent(client, record["command"], began), record["environment"]["revision"]
+            command, revision = for_records(record["command"]), record["environment"]["revision"]
+            parent = self._parent(client, command, began)
             tags |= {"revision": revision, "mlflow.source.git.commit": revision, "mlflow.source.name": "benchmark"}
-            tags |= {"mlflow.parentRunId": parent}
+            tags |= {"mlflow.parentRunId": parent, "content": content}
             if record["outcome"] != "done":
                 tags["error"] = record["error"][:5000]
             name = f"{record['variant']} {record['labels']} labels d{record['draw']} s{record['seed']}"
@@ -280,7 +290,7 @@ class Mirror:
                 metrics += _curve_metrics(history, when)
                 client.log_figure(run, _curves(history), "training.png")
             client.log_artifact(run, str(folder.path / "cases.csv"))
-        client.log_artifact(run, str(folder.path / "record.json"))
+        client.log_text(run, for_records((folder.path / "record.json").read_text(encoding="utf-8")), "record.json")
         client.log_batch(run, params=[Param(key, str(value)) for key, value in settings.items()])
         for start in range(0, len(metrics), AT_ONCE):
             client.log_batch(run, metrics=metrics[start : start + AT_ONCE])

@@ -79,12 +79,14 @@ def fit(
     tell: Callable[[Progress], None],
     stopping: Callable[[], bool],
     prune_below: Mapping[int, float] | None = None,
+    code: str = "",
 ) -> Fitted:
     """Train ``method`` in place for the protocol's steps, from the folder's checkpoint where there is one.
 
     validate: mean validation score of the reported network; the best of ``protocol.validations`` looks gives the ``val`` weights.
         None where the dataset has no validation cases: there are no ``val`` weights then.
     prune_below: at these steps, training ends if the best validation score so far is below the value.
+    code: which code this is; a checkpoint of other code is none.
     tell: called after every logged step. stopping: asked after every step; True checkpoints and raises.
 
     Raises:
@@ -92,7 +94,7 @@ def fit(
         Diverged: a loss became NaN, infinite or huge. The checkpoint is of a step before.
     """
     optimiser = _optimiser(method.train(), protocol)
-    start, fitted = _resume(method, optimiser, folder)
+    start, fitted = _resume(method, optimiser, folder, code)
     log_every = max(1, protocol.steps // LOG_POINTS)
     looks = {round(protocol.steps * (i + 1) / protocol.validations) for i in range(protocol.validations)} if validate else set()
     progress = Progress(start, protocol.steps, validation=fitted.looks[-1][1] if fitted.looks else math.nan)
@@ -128,7 +130,7 @@ def fit(
         progress.step = fitted.steps = done
         tell(progress)
         if save:
-            _save(method, optimiser, done, fitted, folder)
+            _save(method, optimiser, done, fitted, folder, code)
             saved, kept = time.perf_counter(), done
         if stop:
             raise Interrupted(f"stopped after step {done} of {protocol.steps}; the same command continues from there")
@@ -201,19 +203,27 @@ def history_csv(fitted: Fitted) -> str:
     return pd.DataFrame(fitted.history, columns=None if fitted.history else ["step"]).to_csv(index=False)
 
 
-def _save(method: Method, optimiser: torch.optim.Optimizer, step: int, fitted: Fitted, folder: CellFolder) -> None:
+def _save(method: Method, optimiser: torch.optim.Optimizer, step: int, fitted: Fitted, folder: CellFolder, code: str) -> None:
     buffer = io.BytesIO()
-    state = {"step": step, "method": method.state_dict(), "optimiser": optimiser.state_dict(), "fitted": vars(fitted)}
+    state = {
+        "code": code,
+        "step": step,
+        "method": method.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "fitted": vars(fitted),
+    }
     torch.save(state, buffer)
     folder.write(folder.checkpoint.name, seal(buffer.getvalue()))
 
 
-def _resume(method: Method, optimiser: torch.optim.Optimizer, folder: CellFolder) -> tuple[int, Fitted]:
-    """Step to start from and what is known so far; loads method and optimiser. A damaged checkpoint is none."""
+def _resume(method: Method, optimiser: torch.optim.Optimizer, folder: CellFolder, code: str) -> tuple[int, Fitted]:
+    """Step to start from and what is known so far; loads method and optimiser. A checkpoint that is damaged, or of other code, is none."""
     content = unseal(folder.checkpoint.read_bytes()) if folder.checkpoint.exists() else None
     if content is None:
         return 0, Fitted(best_state={}, best_step=0)
     state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    if state.get("code") != code:
+        return 0, Fitted(best_state={}, best_step=0)
     method.load_state_dict(state["method"])
     optimiser.load_state_dict(state["optimiser"])
     return state["step"], Fitted(**state["fitted"])

@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from benchmark import registry
 from benchmark.errors import BadInput
+from benchmark.fingerprint import HARNESS, Code, is_current, method_code
 from benchmark.grid import Cell, Selection, Spent, Trial, digest, expand, resolve
 from benchmark.protocol import Protocol
 from benchmark.store import Store
@@ -129,6 +130,8 @@ class Tuner:
 
         about = [
             self.dataset.content_hash(),
+            method_code(space.base.method),
+            HARNESS,
             space.base.hparams,
             self.protocol.model_dump(mode="json"),
             self.sampler,
@@ -297,11 +300,13 @@ def tuned(cells: list[Cell], store: Store) -> list[Cell]:
 
 
 def _tuned(cell: Cell, trials: list[dict[str, Any]], store: Store) -> Cell:
-    mine = [record for record in trials if _tunes(record, cell)]
+    found = [record for record in trials if _tunes(record, cell)]
+    mine = [record for record in found if _is_current(record, cell)]
     if not mine:
+        what = f"only trials of other code ({len(found)}) of" if found else "no trial of"
         raise BadInput(
-            f"--hparams tuned: {store.root} holds no trial of {cell.variant} with {cell.labels} labelled cases of {cell.dataset} at"
-            f" protocol {cell.protocol.name}; expected some; run `tune` first"
+            f"--hparams tuned: {store.root} holds {what} {cell.variant} with {cell.labels} labelled cases of {cell.dataset} at"
+            f" protocol {cell.protocol.name}; expected some{' of this code' if found else ''}; run `tune` first"
         )
     whole = [record for record in mine if record["steps_done"] == record["steps"]]  # not pruned; trial 0 never is
     best = max(whole, key=lambda record: (record["validation_last"], record["cell"]))
@@ -317,6 +322,12 @@ def _tunes(record: dict[str, Any], cell: Cell) -> bool:
     return all(record[key] == value for key, value in same.items()) and all(
         record["hparams"].get(name) == value for name, value in fixed.items()
     )
+
+
+def _is_current(record: dict[str, Any], cell: Cell) -> bool:
+    """Whether the code of now made a trial of the cell's method."""
+    code = record.get("code")
+    return is_current(cell.model_copy(update={"hparams": record["hparams"]}), Code(**code) if code else None)
 
 
 def search_names(method: str) -> set[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmark.registry import register
 from datasets.dataset import Volume
-from datasets.registration import vote_by_similarity, warp_label
+from datasets.registration import Recipe, vote_by_similarity, warp_label
 from datasets.slices import IGNORE
 from methods.cctr.rsl import TransformHparams
 from methods.method import Propagator, Task
@@ -27,6 +27,10 @@ class LabelPropagation(Propagator):
         source: Literal["vote", "similarity"] = Field(
             "vote", description="vote of the registered volumes, or the one with the best similarity"
         )
+
+        @property
+        def used_recipe(self) -> Recipe:
+            return self.recipe
 
     def build(self, task: Task) -> None:
         self.labels = [torch.from_numpy(v.label) for v in task.bank.volumes if v.label is not None]

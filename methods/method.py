@@ -117,6 +117,11 @@ class Segmenter(nn.Module, ABC):
             """The registrations that these hparams need between training volumes, or None."""
             return None
 
+        @property
+        def used_recipe(self) -> Recipe | None:
+            """The registrations that a cell with these hparams uses for anything, or None."""
+            return self.registration_recipe
+
     def __init__(self, task: Task, hparams: Hparams) -> None:
         super().__init__()
         self.task = task

@@ -33,7 +33,7 @@ COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_failed", "runs_unfinished", *COST, *TUNING, "error"],
+    *["runs_done", "runs_failed", "runs_unfinished", "runs_kept", *COST, *TUNING, "error"],
 ]
 
 
@@ -45,7 +45,8 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     volume in a run) ``missed`` were in only one of prediction and truth, and ``undefined`` in neither: they have no distance.
     seconds, parameters, passes (images through networks per image of a batch, at the end of training) and peak_memory_mb are
     means per run. ``val_labels`` counts the validation cases whose labels the selection used. ``kind`` is "tuned" where `tune`
-    found the hyper-parameters, with what that took in trials, steps and seconds, else "run". A method whose every run failed
+    found the hyper-parameters, with what that took in trials, steps and seconds, else "run". runs_kept counts finished runs of other code
+    that were used as they are. A method whose every run failed
     has a row without scores.
 
     Args:
@@ -130,8 +131,11 @@ def _place(cells: pd.DataFrame, columns: list[str]) -> str:
 
 def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     """Per METHOD: how many runs are done and failed, why, and what they cost."""
-    cells = cells.reindex(columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit"])
-    cells = cells.assign(**{f"runs_{outcome}": cells["outcome"] == outcome for outcome in OUTCOMES})
+    cells = cells.reindex(
+        columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit", "kept"]
+    )
+    kept = cells["kept"].fillna(False).astype(bool) & (cells["outcome"] == "done")
+    cells = cells.assign(runs_kept=kept, **{f"runs_{outcome}": cells["outcome"] == outcome for outcome in OUTCOMES})
     for name in TUNING:
         cells[name] = [
             spent[name.removeprefix("tuning_")] if isinstance(spent, dict) else math.nan for spent in cells["tuning"]
@@ -139,7 +143,7 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     by_method = cells.groupby(METHOD)
     return pd.concat(
         [
-            by_method[[f"runs_{outcome}" for outcome in OUTCOMES]].sum(),
+            by_method[[f"runs_{outcome}" for outcome in (*OUTCOMES, "kept")]].sum(),
             by_method[COST].mean(),
             by_method[["train_cases", "val_cases", "spacing_unit", *TUNING]].first(),
             by_method["error"].agg(lambda errors: "; ".join(sorted(set(errors.dropna())))),
@@ -214,6 +218,7 @@ def case_seconds(seconds: float) -> str:
     return _number(seconds / 60, 0, " min") if seconds >= 120 else _number(seconds, 0, " s")
 
 
+KEPT = "†"
 COLUMNS = [
     Column("Labels", lambda row: f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels)),
     Column("Method", lambda row: row.variant, is_name=True),
@@ -225,7 +230,10 @@ COLUMNS = [
     Column("NSD %", lambda row: _number(100 * row.nsd, 1)),
     Column("Missed", _missed),
     Column("Undefined", lambda row: _number(row.undefined), in_terminal=False),
-    Column("Runs", lambda row: f"{row.runs_done}/{row.runs_done + row.runs_failed + row.runs_unfinished}"),
+    Column(
+        "Runs",
+        lambda row: f"{row.runs_done}/{row.runs_done + row.runs_failed + row.runs_unfinished}{KEPT * bool(row.runs_kept)}",
+    ),
     Column("Time", lambda row: case_seconds(row.seconds)),
     Column("Parameters", lambda row: _number(row.parameters / 1e6, 2, " M"), in_terminal=False),
     Column("Passes", lambda row: _number(row.passes, 1), in_terminal=False),
@@ -266,6 +274,12 @@ def _failures(rows: list[Any]) -> list[str]:
     ]
 
 
+def _marks(rows: list[Any]) -> list[str]:
+    """What the signs in a table mean, where it has any."""
+    kept = any(row.runs_kept for row in rows)
+    return [f"{KEPT} made by other code than that of the command that used it (--stale keep)"] if kept else []
+
+
 def to_terminal(table: pd.DataFrame) -> Group:
     """The leaderboard's main columns, for rich to print: a table per dataset, protocol and test set."""
     shown = [column for column in COLUMNS if column.in_terminal]
@@ -283,7 +297,8 @@ def to_terminal(table: pd.DataFrame) -> Group:
             cells = [Text(column.text(row)) for column in shown]  # as Text: the brackets of cctr[rsl=false] are no markup
             ends_budget = following is not None and following.labels != row.labels
             grid.add_row(*cells, end_section=ends_budget, style=None if row.runs_done else "red" if row.runs_failed else "dim")
-        parts += [Text(title, style="bold"), grid, *(Text(line, style="red") for line in _failures(rows)), Text()]
+        marks = [Text(line, style="yellow") for line in _marks(rows)]
+        parts += [Text(title, style="bold"), grid, *marks, *(Text(line, style="red") for line in _failures(rows)), Text()]
     return Group(*parts)
 
 
@@ -295,7 +310,7 @@ def to_markdown(table: pd.DataFrame) -> str:
         lines.append("| " + " | ".join(_header(column, rows) for column in COLUMNS) + " |")
         lines.append("|" + "|".join(":---" if column.is_name else "---:" for column in COLUMNS) + "|")
         lines += ["| " + " | ".join(column.text(row).replace("|", r"\|") for column in COLUMNS) + " |" for row in rows]
-        lines += ["", *(f"- {line}" for line in _failures(rows))]
+        lines += ["", *(f"- {line}" for line in [*_marks(rows), *_failures(rows)])]
         if lines[-1]:
             lines.append("")
     return "\n".join([*lines, NOTES, ""])
@@ -319,7 +334,9 @@ def _harmless(value: Any) -> Any:
 
 
 TEX = str.maketrans(
-    {letter: f"\\{letter}" for letter in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
+    {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    | {KEPT: r"\dag{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
 )
 
 

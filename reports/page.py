@@ -159,7 +159,9 @@ def _row(row: Any) -> dict[str, Any]:
         "missed": f"{row.missed:.0f}/{row.structures:.0f}" if scored else None,
         "missed_share": row.missed / row.structures if scored else None,
         "used": f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels),
-        "runs": f"{row.runs_done}/{asked}" + (f", {row.runs_failed} failed" if row.runs_failed else ""),
+        "runs": f"{row.runs_done}/{asked}"
+        + (f", {row.runs_failed} failed" if row.runs_failed else "")
+        + (f", {row.runs_kept} of other code" if row.runs_kept else ""),
         "parameters": row.parameters / 1e6,
         "time": case_seconds(row.seconds),
         "memory": row.peak_memory_mb,
@@ -320,7 +322,7 @@ def page(
     return environment.get_template("report.html").render(
         title="Semi-supervised segmentation: leaderboard",
         summary=summary(records, baseline),
-        words=in_words(found, baseline),
+        words=[*in_words(found, baseline), *(f"{note}." for note in records.notes)],
         notes=NOTES,
         sections=sections,
         tuning=tuning,

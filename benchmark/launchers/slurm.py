@@ -112,7 +112,7 @@ def _queued(jobs: dict[str, Cell]) -> set[str]:
 def _outcome(cell: Cell, work: Work, stopping: bool) -> str:
     """How a job that is gone ended, from what lies in the store."""
     folder = work.store.folder(cell)
-    if folder.done():
+    if folder.done(replaces=cell.replaces):
         return "done"
     if folder.record() is not None:
         return "failed"

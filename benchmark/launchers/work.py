@@ -86,7 +86,7 @@ class Work:
         for cell, note in self.notes():
             self.tell(cell, note)
         for cell, watch in list(self.elsewhere.values()):
-            if self.store.folder(cell).done():
+            if self.store.folder(cell).done(replaces=cell.replaces):
                 del self.elsewhere[cell.id]
                 self._finished(cell, "done")
             elif watch.is_free():

@@ -41,6 +41,7 @@ __all__ = [
     "Transform",
     "cache_files",
     "candidates",
+    "configuration",
     "fill_cache",
     "vote",
     "vote_by_similarity",
@@ -162,16 +163,20 @@ def cache_files(studies: Sequence[Study], folder: Path, device: torch.device) ->
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
+def configuration(recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides how volumes are registered: the cache goes by it, and so does a cell that uses registrations."""
+    return RegistrationConfig(similarity=recipe.similarity).model_dump()
+
+
 class _Work:
     """The volumes of one study and the cache file of each target."""
 
     def __init__(self, volumes: list[Volume], folder: Path, device: torch.device, recipe: Recipe) -> None:
         self.volumes, self.kind = volumes, recipe.kind
-        config = RegistrationConfig(similarity=recipe.similarity)
-        key = hashlib.sha256(json.dumps(config.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
+        key = hashlib.sha256(json.dumps(configuration(recipe), sort_keys=True).encode()).hexdigest()[:12]
         self.folder = folder / f"{key}-{device.type}"
         self.labelled = [i for i, volume in enumerate(volumes) if volume.label is not None]
-        self.engine = Engine(config, device)
+        self.engine = Engine(RegistrationConfig(**configuration(recipe)), device)
         self.frames = [frame_of(volume) for volume in volumes]
         self.images = [_content(volume) for volume in volumes]
         self.names = {i: _labelled_content(self.images[i], volumes[i].label) for i in self.labelled}

@@ -255,7 +255,7 @@ def test_the_queue_gives_lost_cells_again_and_waits_for_others_cells(tmp_path: P
     assert [cells.end("killed") for _ in range(ATTEMPTS)] == ["a"] * ATTEMPTS and cells.outcomes == [("a", "killed")]
     assert cells.end("out of memory") == "b" and cells.work.waiting == deque(cells.work.waiting)
     assert cells.end("out of memory", alone=True) == "b" and cells.outcomes[-1] == ("b", "out of memory")
-    other: Any = SimpleNamespace(id="c", dataset="d", method="m")
+    other: Any = SimpleNamespace(id="c", dataset="d", method="m", replaces=None)
     with Store(tmp_path).folder(other).lock() as hold:
         assert hold is not None and cells.end("busy") == "c"
         cells.work.look()

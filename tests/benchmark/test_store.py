@@ -13,6 +13,7 @@ from benchmark.errors import BadInput, DiskFull
 from benchmark.files import write_atomically
 from benchmark.records import collect
 from benchmark.store import CellFolder, Store
+from tests.reports import made_up_records as made_up
 
 
 def test_a_cell_is_done_only_with_every_file_as_written(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_only_one_process_holds_a_cell(tmp_path: Path) -> None:
 
 
 def record(outcome: str, **more: object) -> str:
-    return json.dumps({"cell": "c1", "outcome": outcome, "hparams": {}, "labelled": [], "environment": {}, **more})
+    return json.dumps(made_up.record(**{"cell": "c1", "outcome": outcome, **more}))
 
 
 def test_collect_gives_finished_and_failed_cells_and_leaves_out_damaged_ones(tmp_path: Path) -> None:
@@ -98,3 +99,118 @@ def test_tables_are_the_same_without_pyarrow(tmp_path: Path, monkeypatch: pytest
     plain = collect(Store(tmp_path)).cases
     pd.testing.assert_frame_equal(quick, plain)
     assert plain["case"].tolist() == ["001", "b, c"] and plain["value"].tolist()[0] == 0.5123456789012345
+
+
+TABLE = "test_set,case,volume,class,network,selection,metric,value\ntest,001,001_a,lv,network,last,dsc,0.5\n"
+
+
+def finished(folder: Path, table: str = TABLE, **about: object) -> CellFolder:
+    cell = CellFolder(folder)
+    cell.finish({"cases.csv": table, "record.json": record("done", **about)})
+    return cell
+
+
+def code(name: str) -> dict[str, object]:
+    return {"code": {"method": name, "registration": None, "harness": 1}, "code_hash": name, "version": 2}
+
+
+def test_runs_of_different_code_never_share_a_row(tmp_path: Path) -> None:
+    old, new = code("old") | {"ended": "2026-01-01T00:00:00+00:00"}, code("new") | {"ended": "2026-01-02T00:00:00+00:00"}
+    for run, made_by in enumerate([old, new, old, new]):
+        finished(tmp_path / f"d/m/c{run}", cell=f"c{run}", seed=run, draw=0, **made_by)
+    CellFolder(tmp_path / "d/m/c4").write("record.json", record("failed", cell="c4", seed=4, error="E", **old))
+    newest = collect(Store(tmp_path))
+    assert sorted(newest.cells["cell"]) == ["c1", "c3", "c4"] and set(newest.cases["cell"]) == {"c1", "c3"}
+    assert len(newest.notes) == 1 and "2 by old" in newest.notes[0] and "newest is new" in newest.notes[0]
+    everything = collect(Store(tmp_path), code="all")
+    assert sorted(set(everything.cells["variant"])) == ["cctr", "cctr (code old)"]
+    assert len(everything.cells) == 5 and len(everything.cases) == 4
+
+
+def test_one_cell_in_two_stores_counts_once_with_its_newest_code(tmp_path: Path) -> None:
+    finished(tmp_path / "a/d/m/c1", **code("old"), ended="2026-01-01T00:00:00+00:00")
+    finished(tmp_path / "b/d/m/c1", TABLE.replace("0.5", "0.7"), **code("new"), ended="2026-01-02T00:00:00+00:00")
+    for stores in (["a", "b"], ["b", "a"]):
+        found = collect(*(Store(tmp_path / name) for name in stores))
+        assert found.cells["cell"].tolist() == ["c1"] and found.cases["value"].tolist() == [0.7]
+    assert len(collect(Store(tmp_path / "a"), Store(tmp_path / "b"), code="all").cells) == 2
+
+
+def test_records_of_before_there_were_fingerprints_are_read_and_are_the_oldest(tmp_path: Path) -> None:
+    finished(tmp_path / "d/m/c1", cell="c1", seed=0, code_hash="0123abcd")
+    assert collect(Store(tmp_path)).cells["code_hash"].tolist() == ["unknown"]
+    finished(tmp_path / "d/m/c2", cell="c2", seed=1, **code("new"), ended="2026-01-02T00:00:00+00:00")
+    found = collect(Store(tmp_path))
+    assert found.cells["cell"].tolist() == ["c2"] and "1 by unknown" in found.notes[0]
+
+
+def test_different_versions_of_the_harness_side_by_side_are_told(tmp_path: Path) -> None:
+    finished(tmp_path / "d/m/c1", cell="c1", **code("a"))
+    other = code("b") | {"code": {"method": "b", "registration": None, "harness": 2}}
+    finished(tmp_path / "d/n/c2", cell="c2", variant="cps", method="cps", **other)
+    assert any("versions 1, 2 of training and evaluation" in note for note in collect(Store(tmp_path)).notes)
+
+
+BAD_RECORDS = {
+    "a list": "[]",
+    "a number": "3",
+    "nothing": "{}",
+    "endless nesting": "[" * 100_000,
+    "no UTF-8": b"\xff\xfe",
+    "a huge variant": record("done", variant="x" * 3_000_000),
+    "a line break in a name": record("done", variant="a\nb"),
+    "a lone surrogate": record("done").replace('"cctr"', '"\\ud800"'),
+    "a path as a name": record("done", method="../../elsewhere"),
+    "no outcome of this world": record("triumphant"),
+    "labels that are no number": record("done", labels="many"),
+    "another version": record("done", version=99),
+}
+
+
+@pytest.mark.parametrize("what", BAD_RECORDS)
+def test_one_bad_record_is_named_and_left_out(tmp_path: Path, what: str) -> None:
+    finished(tmp_path / "d/m/good", cell="good")
+    content = BAD_RECORDS[what]
+    CellFolder(tmp_path / "d/m/bad").finish({"cases.csv": TABLE, "record.json": content})
+    found = collect(Store(tmp_path))
+    assert found.cells["cell"].tolist() == ["good"] and found.cases["cell"].tolist() == ["good"]
+    assert len(found.notes) == 1 and str(tmp_path / "d/m/bad") in found.notes[0] and len(found.notes[0]) < 1000
+    assert CellFolder(tmp_path / "d/m/bad").record() is None
+
+
+BAD_TABLES = {
+    "a wrong row": TABLE + "test,001\n",
+    "a text for a number": TABLE.replace("0.5", "half"),
+    "an open quote": TABLE + 'test,"001,001_a,lv,network,last,dsc,0.5\n',
+    "no UTF-8": TABLE.encode() + b"test,\xff\xfe,001_a,lv,network,last,dsc,0.5\n",
+    "other columns": TABLE.replace("volume", "scan"),
+    "a huge field": TABLE + f'test,"{"x" * 200_000}",001_a,lv,network,last,dsc,0.5\n',
+}
+
+
+@pytest.mark.parametrize("what", BAD_TABLES)
+def test_one_bad_table_is_named_and_left_out(tmp_path: Path, what: str) -> None:
+    finished(tmp_path / "d/m/good", cell="good")
+    CellFolder(tmp_path / "d/m/bad").finish({"cases.csv": BAD_TABLES[what], "record.json": record("done", cell="bad", seed=1)})
+    found = collect(Store(tmp_path))
+    assert found.cells["cell"].tolist() == ["good"] and found.cases["cell"].tolist() == ["good"]
+    assert len(found.notes) == 1 and str(tmp_path / "d/m/bad/cases.csv") in found.notes[0]
+
+
+def test_a_note_of_progress_of_another_version_is_none(tmp_path: Path) -> None:
+    cell = CellFolder(tmp_path)
+    note = {
+        "host": "h",
+        "process": 1,
+        "device": "cpu",
+        "since": 0.0,
+        "step": 1,
+        "total": 2,
+        "loss": float("nan"),
+        "validation": 0.0,
+    }
+    cell.tell(note)
+    told = cell.progress()
+    assert told is not None and told["total"] == 2 and told["loss"] != told["loss"]
+    cell.tell({key: value for key, value in note.items() if key != "total"})
+    assert cell.progress() is None

@@ -40,6 +40,8 @@ def record(cell: str, outcome: str, command: str = "python -m benchmark run --me
         "hparams": {"exchange": 0.1},
         "labelled": ["c1", "c2", "c3"],
         "data_hash": "abc123",
+        "draw_hash": "0",
+        "protocol_hash": "0",
         "code_hash": "def",
         "environment": {"revision": "0123"},
         "outcome": outcome,
@@ -107,12 +109,42 @@ def test_the_mirror_can_be_deleted_and_rebuilt(store: Store, tmp_path: Path) -> 
     pd.testing.assert_frame_equal(one, other)
 
 
-def test_a_cell_that_failed_first_and_then_finished_is_there_as_both(store: Store) -> None:
+def test_a_cell_that_ran_again_replaces_its_run(store: Store) -> None:
     mirror = Mirror(store, None)
     mirror.add_all()
-    (store.root / "phantom/cps/two/record.json").write_text(json.dumps(record("two", "failed") | {"outcome": "failed"}))
+    cells = store.root / "phantom/cps"
+    for folder, name in ((cells / "two", "two"), (cells / "one", "one")):
+        files = {file: (cells / "one" / file).read_text().replace("0.25", "0.125") for file in ("cases.csv", "history.csv")}
+        CellFolder(folder).finish(
+            files | {"record.json": json.dumps(record(name, "done") | {"ended": "2026-01-02", "seconds": 2.0})}
+        )
     mirror.add_all()
-    assert len(runs(mirror.uri)) == 3
+    found = runs(mirror.uri)
+    again = found[found["tags.kind"] == "run"]
+    assert sorted(again["tags.cell"]) == ["one", "two"] and set(again["tags.outcome"]) == {"done"}
+    assert set(again["metrics.test/last/dsc"]) == {0.125}
+
+
+def test_an_older_record_does_not_replace_a_newer_run(store: Store) -> None:
+    path = store.root / "phantom/cps/two/record.json"
+    path.write_text(json.dumps(record("two", "failed") | {"ended": "2026-01-02"}))
+    mirror = Mirror(store, None)
+    mirror.add_all()
+    path.write_text(json.dumps(record("two", "failed") | {"ended": "2026-01-01", "error": "an older one"}))
+    mirror.add_all()
+    assert set(runs(mirror.uri)["tags.error"].dropna()) == {"Diverged: step 3"}
+
+
+def test_secrets_of_older_records_do_not_travel(store: Store) -> None:
+    command = "python -m benchmark run --tracking http://alice:S3cretPW@host/ --data /home/alice/ACDC"
+    (store.root / "phantom/cps/two/record.json").write_text(json.dumps(record("two", "failed", command)))
+    mirror = Mirror(store, None)
+    mirror.add_all()
+    found = runs(mirror.uri)
+    assert not found.astype(str).apply(lambda column: column.str.contains("S3cretPW|/home/alice")).any().any()
+    (run,) = mlflow.MlflowClient().search_runs(["1"], "tags.cell = 'two'")
+    text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/record.json")
+    assert "S3cretPW" not in text and json.loads(text)["command"].endswith("--data ~/ACDC")
 
 
 def test_files_are_attached_to_the_command(store: Store, tmp_path: Path) -> None:

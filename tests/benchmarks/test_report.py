@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.store import CellFolder
 from tests.benchmarks.ratios import Ledger
-from tests.reports.made_up_records import cell, scores
+from tests.reports.made_up_records import cell, record, scores
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,9 +30,9 @@ def write_store(store: Path, methods: int, budgets: Iterable[int], runs: int, da
             rows += scores(one, values, volumes=1, selection=selection)
         names = ("test_set", "case", "volume", "class", "network", "selection", "metric", "value")
         lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in rows), ""]
-        record = json.dumps(one | {"trial": None, "hparams": {}, "labelled": [], "environment": {}})
+        about = json.dumps(record(**one))
         folder = CellFolder(store / one["dataset"] / one["method"] / one["cell"])
-        folder.finish({"cases.csv": "\n".join(lines), "record.json": record})
+        folder.finish({"cases.csv": "\n".join(lines), "record.json": about})
 
 
 REPORT = """

@@ -38,6 +38,12 @@ def cell(variant="cctr", labels=3, run=0, **changes):
     } | changes
 
 
+def record(**changes):
+    """As ``cell``, with the fields that stand in a record alone."""
+    unknown = {"trial": None, "tuning": None, "hparams": {}, "labelled": [], "environment": {"revision": "0123"}, "command": ""}
+    return cell() | unknown | changes
+
+
 def failed(**changes):
     """The row of a failed cell: what is known only at the end is not there."""
     unknown = ("seconds", "parameters", "passes", "peak_memory_mb", "reported", "train_cases", "val_cases", "spacing_unit")

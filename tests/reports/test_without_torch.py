@@ -10,7 +10,7 @@ import venv
 from pathlib import Path
 
 from benchmark.store import CellFolder
-from tests.reports.made_up_records import cell, scores
+from tests.reports.made_up_records import cell, record, scores
 
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "functorch", "monai", "mlflow", "optuna", "safetensors", "nibabel", "h5py", "__editable__", "ssl_medseg")
@@ -35,8 +35,8 @@ def test_the_report_command_works_where_torch_is_not(tmp_path: Path) -> None:
         rows = scores(one, {f"case{i}": 0.5 + i / 20 for i in range(6)})
         header = "test_set,case,volume,class,network,selection,metric,value\n"
         lines = [",".join(str(row[name]) for name in header.strip().split(",")) for row in rows]
-        record = json.dumps(one | {"hparams": {}, "labelled": [], "environment": {}, "trial": None, "tuning": None})
-        files: dict[str, bytes | str] = {"cases.csv": header + "\n".join(lines) + "\n", "record.json": record}
+        about = json.dumps(record(**one))
+        files: dict[str, bytes | str] = {"cases.csv": header + "\n".join(lines) + "\n", "record.json": about}
         CellFolder(tmp_path / "store" / "phantom" / variant / "id").finish(files)
     command = [python, "-m", "benchmark", "report", "--store", tmp_path / "store", "--out", tmp_path / "out"]
     result = subprocess.run(

@@ -1,0 +1,200 @@
+"""Which code made a result: what changes a method's fingerprint, and what does not."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark import fingerprint, registry
+from benchmark.fingerprint import Code, code_of, is_current
+from benchmark.grid import Cell, resolve
+from benchmark.protocol import PROTOCOLS
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import json, pathlib, sys
+from benchmark import fingerprint, registry
+
+
+def codes():
+    fingerprint._source.cache_clear()
+    fingerprint._method_code.cache_clear()
+    return {name: fingerprint.method_code(name) for name in registry.entries("methods")}
+
+
+found = [codes()]
+for file, old, new in json.load(sys.stdin):
+    path = pathlib.Path(file)
+    text = path.read_text()
+    assert old in text, (file, old)
+    path.write_text(text.replace(old, new, 1))
+    found.append(codes())
+    path.write_text(text)
+print(json.dumps([found, "torch" in sys.modules]))
+"""
+Edit = tuple[str, str, str]
+SWIN = {"cctr", "cross_teaching", "mcsc"}
+PLUGIN = '''
+"""A plug-in with two methods that share nothing but a base."""
+from torch import Tensor
+from benchmark.registry import register
+from methods.losses import supervised_loss
+from methods.supervised import Supervised
+import {helper}
+
+FACTOR = 2
+
+
+def scaled(loss: Tensor) -> Tensor:
+    return FACTOR * loss
+
+
+@register("first")
+class First(Supervised):
+    """The first."""
+
+    def losses(self, batch, step):
+        return {{name: scaled(term) for name, term in super().losses(batch, step).items()}}
+
+
+@register("second")
+class Second(Supervised):
+    """The second."""
+
+    def losses(self, batch, step):
+        return {{name: {helper}.halved(term) for name, term in super().losses(batch, step).items()}}
+'''
+HELPER = "def halved(x):\n    return x / 2\n"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code that a test may change, with a plug-in of two methods and a module that it imports."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for package in ("benchmark", "methods", "datasets", "reports"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "plug").mkdir()
+    (folder / "plug" / "mine.py").write_text(PLUGIN.format(helper="plug_helper"))
+    (folder / "plug" / "plug_helper.py").write_text(HELPER)
+    return folder
+
+
+def codes(checkout: Path, edits: list[Edit], plugin: bool = False) -> list[dict[str, str]]:
+    """Every method's fingerprint, before and after each edit, as a fresh process sees it; edits (file, old, new) are taken back."""
+    more = {"PYTHONPATH": str(checkout / "plug")} | (
+        {"BENCHMARK_PLUGINS": str(checkout / "plug" / "mine.py")} if plugin else {}
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=checkout,
+        env=more,
+        input=json.dumps(edits),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found, torch = json.loads(ran.stdout)
+    assert plugin or not torch
+    return found
+
+
+def changed(checkout: Path, edits: list[Edit], plugin: bool = False) -> list[set[str]]:
+    """For each edit, the methods whose fingerprint it changes."""
+    before, *after = codes(checkout, edits, plugin)
+    return [{name for name in before if before[name] != found[name]} for found in after]
+
+
+def test_an_edit_changes_the_methods_that_it_concerns_and_no_others(checkout: Path) -> None:
+    trained = set(registry.built_ins("methods")) - {"label_propagation"}
+    components, *found = changed(
+        checkout,
+        [
+            ("methods/losses.py", "largest_components(label: Tensor)", "largest_components(label: Tensor, more: int = 0)"),
+            ("methods/cps.py", "return cross_entropy(logits, pseudo)", "return 2 * cross_entropy(logits, pseudo)"),
+            ("methods/losses.py", "SMOOTHING = 1e-5", "SMOOTHING = 1e-6"),
+            ("methods/networks/swin_unet.py", "nn.LayerNorm(", "nn.BatchNorm1d("),
+            ("methods/networks/unet.py", "nn.LeakyReLU(", "nn.ReLU("),
+            ("methods/label_propagation.py", "labels = [warp_label(", "labels = [0 + warp_label("),
+            ("datasets/acdc_slices.py", "import", "import os  # a reader\nimport"),
+            ("methods/mean_teacher.py", "low=", "low=0 * "),
+        ],
+    )
+    assert "bcp" in components and not components & {"supervised", "mean_teacher", "cctr"}
+    assert found == [{"cps"}, trained, SWIN, trained, {"label_propagation"}, set(), set()]
+
+
+def test_formatting_comments_and_docstrings_change_nothing(checkout: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(checkout, copy)
+    for path in (copy / "methods").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+                node.body[0] = ast.Expr(ast.Constant("Another docstring."))
+        path.write_text("# A comment.\n" + ast.unparse(ast.fix_missing_locations(tree)).replace("    ", "  "))
+    assert codes(copy, []) == codes(checkout, [])
+
+
+def test_a_plug_in_is_its_class_and_what_it_uses_of_its_own_modules(checkout: Path, tmp_path: Path) -> None:
+    *found, base = changed(
+        checkout,
+        [
+            ("plug/mine.py", "FACTOR = 2", "FACTOR = 3"),
+            ("plug/mine.py", "return FACTOR * loss", "return loss * FACTOR"),
+            ("plug/mine.py", "halved(term)", "halved(term) + 0"),
+            ("plug/plug_helper.py", "x / 2", "x / 3"),
+            ("plug/mine.py", '"""The first."""', '"""The first of two."""'),
+            ("methods/supervised.py", "supervised_loss(", "-supervised_loss("),
+        ],
+        plugin=True,
+    )
+    assert found == [{"first"}, {"first"}, {"second"}, {"second"}, set()]
+    assert {"first", "second", "supervised"} <= base
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(checkout, copy)
+    assert codes(copy, [], plugin=True) == codes(checkout, [], plugin=True)  # a file may move
+
+
+def cell(method: str, **hparams: object) -> Cell:
+    chosen = resolve("test", method, hparams)
+    return Cell(
+        dataset="phantom",
+        data_hash="0",
+        method=method,
+        variant=chosen.variant,
+        hparams=chosen.hparams,
+        labels=1,
+        draw=0,
+        seed=0,
+        labelled=("a",),
+        protocol=PROTOCOLS["smoke"],
+    )
+
+
+def test_the_registration_s_configuration_counts_where_registration_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = [cell("cctr"), cell("mean_teacher", rsl=True), cell("label_propagation")]
+    others = [cell("mean_teacher"), cell("cctr", rsl=False, reps=False), cell("supervised")]
+    before = [code_of(each) for each in users + others]
+    assert all(is_current(each, code) for each, code in zip(users + others, before, strict=True))
+    from datasets import registration
+
+    class More(registration.RegistrationConfig):
+        keep: int = 6
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registration, "RegistrationConfig", More)
+        assert [is_current(each, code) for each, code in zip(users + others, before, strict=True)] == [False] * 3 + [True] * 3
+        assert before[0].difference(code_of(users[0])) == "registration"
+    monkeypatch.setattr(fingerprint, "HARNESS", fingerprint.HARNESS + 1)
+    assert not any(is_current(each, code) for each, code in zip(users + others, before, strict=True))
+
+
+def test_unknown_code_is_never_current() -> None:
+    assert not is_current(cell("supervised"), None)
+    a, b = Code(method="a", registration=None, harness=1), Code(method="b", registration=None, harness=2)
+    assert a.id != b.id and a.difference(b) == "the method and training or evaluation"
