@@ -274,7 +274,7 @@ def stays_in_training_mode(subject: Subject) -> None:
 
 
 def teachers_follow(subject: Subject) -> None:
-    """a teacher moves with its student, buffers included"""
+    """a teacher moves with its student, statistics included"""
     method = subject.build()
     children = dict(method.named_children())
     frozen = {n: c for n, c in children.items() if [*c.parameters()] and not any(p.requires_grad for p in c.parameters())}
@@ -283,10 +283,16 @@ def teachers_follow(subject: Subject) -> None:
     for name, child in frozen.items():
         if all(torch.equal(p, old) for p, old in zip(child.parameters(), before[name], strict=True)):
             raise Violation(f"{name} takes no gradient and never moved; update it in after_step")
-        alike = [c for n, c in children.items() if n not in frozen and c.state_dict().keys() == child.state_dict().keys()]
-        buffers = [b for b in child.buffers() if b.is_floating_point()]
-        if alike and not any(all(torch.equal(a, b) for a, b in zip(child.buffers(), c.buffers(), strict=True)) for c in alike):
-            raise Violation(f"{name} has {len(buffers)} statistics that differ from its student's; copy the buffers too")
+    statistics = {name: [b.clone() for b in child.buffers() if b.is_floating_point()] for name, child in frozen.items()}
+    for buffer in (
+        b for name, child in children.items() if name not in frozen for b in child.buffers() if b.is_floating_point()
+    ):
+        buffer += 1
+    method.after_step(LATE)
+    for name, child in frozen.items():
+        moving = [b for b in child.buffers() if b.is_floating_point()]
+        if still := sum(torch.equal(b, old) for b, old in zip(moving, statistics[name], strict=True)):
+            raise Violation(f"{name} has {still} statistics that do not follow its student's; average or copy the buffers too")
 
 
 def ignores_the_unsure(subject: Subject) -> None:
