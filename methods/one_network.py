@@ -60,6 +60,13 @@ class OneNetwork(Method):
             terms["rsl"] = self.rsl([view.logits[n:]], batch, most_likely(view.probabilities)[1], step)
         return terms
 
+    def registered(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """RSL where it is on, for a method whose own terms look at no unlabelled slice as it is: from a pass of its own."""
+        if not self.hp.rsl:
+            return {}
+        logits = self.network(batch.image[batch.labelled :])
+        return {"rsl": self.rsl([logits], batch, most_likely(torch.softmax(logits, 1))[1], step)}
+
     @abstractmethod
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The method's own terms, weighted."""

@@ -72,7 +72,7 @@ def test_ua_mt_counts_pixels_where_the_mean_of_the_passes_is_sure(make_task: Cal
     for n, r, c in np.ndindex(3, 32, 32):
         mean = [float(runs[:, n, k, r, c].mean()) for k in range(4)]
         if -sum(m * math.log(m + 1e-6) for m in mean) < limit:
-            total += sum((float(given.p[n, k, r, c]) - float(target[n, k, r, c])) ** 2 for k in range(4)) / 4
+            total += sum((float(given.p[n, k, r, c]) - float(target[n, k, r, c])) ** 2 for k in range(4)) / 2
             count += 1
     assert 0 < count < 3 * 32 * 32
     assert given.terms()["consistency"] == pytest.approx(RAMP * total / count, rel=1e-4)
@@ -80,32 +80,39 @@ def test_ua_mt_counts_pixels_where_the_mean_of_the_passes_is_sure(make_task: Cal
 
 def test_entropy_min(make_task: Callable[..., Task]) -> None:
     given = Given(make_task, "entropy_min", [], [], entropy=0.5)
-    values = [-x * math.log(x + 1e-6) for x in given.p.ravel().tolist()]
-    assert given.terms()["entropy"] == pytest.approx(0.5 * RAMP * sum(values) / (3 * 32 * 32) / math.log(4), rel=1e-5)
+    everything = torch.cat([outputs(99), outputs(0)]).ravel().tolist()
+    entropy = sum(-x * math.log(x + 1e-6) for x in everything) / (6 * 32 * 32)
+    assert given.terms()["entropy"] == pytest.approx(0.5 * RAMP * entropy / math.log(4), rel=1e-5)
 
 
-def test_ict_mixes_neighbours_and_their_targets_alike(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
-    given = Given(make_task, "ict", [outputs(3)], [outputs(1)], consistency=1)
-    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self: torch.tensor(0.3))
+def test_ict_mixes_halves_and_their_targets_alike(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three unlabelled slices the first two with the last two, each pair by its own share; the student sees labelled ones and mixes."""
+    given = Given(make_task, "ict", [], [outputs(1)[:2], outputs(2)[:2]], consistency=1)
+    share = torch.tensor([0.3, 0.6]).view(2, 1, 1, 1)
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self, shape: share.view(shape))
     seen: list[Tensor] = []
-    answer = given.method.network.forward
-    given.method.network.forward = lambda image: (seen.append(image), answer(image))[1]
-    taught, found = outputs(1).numpy(), given.terms()
-    mixed = np.stack([0.3 * taught[i] + 0.7 * taught[i - 1] for i in range(3)])
-    assert found["consistency"] == pytest.approx(RAMP * squares(outputs(3).numpy(), mixed), rel=1e-4)
-    image = given.batch.image[3:]
-    assert all(torch.allclose(seen[0][i], 0.3 * image[i] + 0.7 * image[i - 1], atol=1e-6) for i in range(3))
+    answer = View([], [], torch.zeros(0), outputs(99).log(), outputs(3)[:2])
+    given.method.view = lambda image, labelled: (seen.append(image), answer)[1]
+    terms = given.method.losses(given.batch, STEP)
+    first, second = outputs(1)[:2].numpy(), outputs(2)[:2].numpy()
+    mixed = np.stack([0.7 * first[0] + 0.3 * second[0], 0.4 * first[1] + 0.6 * second[1]])
+    assert float(terms["consistency"]) == pytest.approx(RAMP * squares(outputs(3)[:2].numpy(), mixed), rel=1e-4)
+    assert float(terms["supervised"]) == pytest.approx(halves(outputs(99), given.batch.label.numpy()), rel=1e-5)
+    image = given.batch.image
+    assert torch.equal(seen[0][:3], image[:3])
+    assert torch.allclose(seen[0][3], 0.7 * image[3] + 0.3 * image[4], atol=1e-6)
+    assert torch.allclose(seen[0][4], 0.4 * image[4] + 0.6 * image[5], atol=1e-6)
 
 
 def flood(label: np.ndarray, start: tuple[int, int]) -> set[tuple[int, int]]:
-    """The connected pixels of one class, found by walking."""
+    """The connected pixels of one class, found by walking like a king."""
     found, todo = set(), [start]
     while todo:
         r, c = todo.pop()
         if (r, c) in found or not (0 <= r < label.shape[0] and 0 <= c < label.shape[1]) or label[r, c] != label[start]:
             continue
         found.add((r, c))
-        todo += [(r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)]
+        todo += [(r + down, c + right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
     return found
 
 
@@ -210,7 +217,7 @@ def test_urpc(make_task: Callable[..., Task]) -> None:
         trusts, rectified, deviations = [], [], []
         for n, r, c in np.ndindex(3, 32, 32):
             a, q = mean[n, :, r, c].astype(float), p[n, :, r, c].astype(float)
-            deviation = sum(a[k] * (math.log(a[k] + 1e-6) - math.log(q[k] + 1e-6)) for k in range(4))
+            deviation = sum(a[k] * (math.log(a[k]) - math.log(q[k])) for k in range(4))
             trusts.append(math.exp(-deviation))
             rectified.append(trusts[-1] * sum((q[k] - a[k]) ** 2 for k in range(4)) / 4)
             deviations.append(deviation)
