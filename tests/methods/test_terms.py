@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from benchmark import registry
 from datasets.slices import IGNORE, Batch
-from methods import mcsc
 from methods.abd import GRID, SUREST, displaced
 from methods.losses import largest_components, supervised_loss
 from methods.method import Step, Task
 from methods.one_network import View
+from methods.tiles import balanced_contrast, meetings, tiles
 
 STEP = Step(15, 20)
 RAMP = math.exp(-5 * (1 - 15 / 20) ** 2)
@@ -275,25 +275,44 @@ def test_abd_replaces_the_least_sure_patch_by_the_most_alike_of_the_surest() -> 
 
 
 def test_mcsc_s_contrast_equals_the_sum_over_pairs() -> None:
-    generator = torch.Generator().manual_seed(0)
-    vectors = F.normalize(torch.randn(2, 6, 5, generator=generator), dim=2)
-    label = torch.tensor([[0, 0, 1, 1, 1, IGNORE], [2, 0, 1, 3, IGNORE, 2]]).float()
+    """The last tile has background alone and does not count."""
+    vectors = F.normalize(torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(0)), dim=2)
+    label = torch.tensor([[0, 0, 1, 1, 1, IGNORE], [2, 0, 1, 3, IGNORE, 2], [0, 0, IGNORE, 0, 0, 0]]).float()
     losses = []
     for t in range(2):
         members = [i for i in range(6) if label[t, i] != IGNORE]
+        found = []
         for i in members:
             same = [j for j in members if j != i and label[t, j] == label[t, i]]
-            if same:
-                total = sum(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) for j in members if j != i)
-                losses.append(
-                    -sum(math.log(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / total) for j in same) / len(same)
-                )
-    assert float(mcsc.supervised_contrast(vectors, label, 0.1)) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+            total = 1e-6
+            for j in members:
+                rivals = sum(1 for k in members if label[t, k] == label[t, j]) - (j in same)
+                total += math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / rivals if j != i else 0
+            near = [math.log(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / total) for j in same]
+            found.append(-sum(near) / len(near) if near else 0)
+        losses.append(sum(found) / len(found))
+    assert float(balanced_contrast(vectors, label, 0.1)) == pytest.approx(sum(losses) / 2, rel=1e-4)
 
 
 def test_mcsc_s_tiles_cover_the_whole_map() -> None:
     cells = torch.arange(2 * 9 * 17).view(2, 9, 17, 1).float() + 1
-    found = mcsc.tiles(cells, 0.0)
-    assert found.shape == (2 * 2 * 3, 64, 1)
+    found = tiles(cells, 0.0)
+    assert found.shape == (2, 2 * 3, 64, 1)
     assert sorted(found[found > 0].tolist()) == cells.flatten().tolist()
-    assert set(found[0].flatten().tolist()) == set(cells[0, :8, :8].flatten().tolist())
+    assert set(found[0, 0].flatten().tolist()) == set(cells[0, :8, :8].flatten().tolist())
+
+
+def test_mcsc_s_tiles_meet_those_of_other_slices_and_of_the_other_network() -> None:
+    """Six slices of two networks and five tiles: each tile once, cells and labels alike, one tile of a slice and network a meeting."""
+    number = torch.arange(6 * 2 * 5).view(6, 2, 5, 1, 1).float()
+    torch.manual_seed(0)
+    cells, label = meetings(number.expand(6, 2, 5, 3, 4), number[..., 0].expand(6, 2, 5, 3) + 1000)
+    assert cells.shape == (2 * 5, 4 * 2 * 3, 4) and label.shape == (2 * 5, 4 * 2 * 3)
+    real = label != IGNORE
+    assert torch.equal(cells[real], (label[real] - 1000)[:, None].expand(-1, 4))
+    assert sorted((label[real] - 1000).tolist()) == sorted(number.flatten().repeat(3).tolist())
+    for row, known in zip(label, real, strict=True):
+        met = {divmod(int(x) - 1000, 10) for x in row[known]}  # slice, then network and tile
+        pairs = {(one, rest // 5) for one, rest in met}
+        assert len(met) == len(pairs) == 2 * len({one for one, _ in pairs}) >= 4
+    assert len({frozenset(row[known].tolist()) for row, known in zip(label, real, strict=True)}) == 10
