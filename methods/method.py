@@ -128,6 +128,11 @@ class Segmenter(nn.Module, ABC):
         self.hp: Any = hparams
         self.build(task)
 
+    @property
+    def effective(self) -> dict[str, float]:
+        """Hparams that the length of training turns into other values, as they are used; the record shows them."""
+        return {}
+
     @abstractmethod
     def build(self, task: Task) -> None:
         """Create networks and buffers as attributes, from torch's global generator; the reported network first."""
@@ -158,6 +163,9 @@ class Method(Segmenter):
             minimum=1e-3,
             doc="factor on the protocol's learning rate; 1 where the published sum of terms is not scaled",
         )
+
+    scale: ClassVar[float] = 1.0
+    """Factor of the published sum of terms, the supervised one included."""
 
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
