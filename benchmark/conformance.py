@@ -107,8 +107,8 @@ class Subject:
         return self.cls(task or made_up_task(), self.cls.Hparams(**{**self.given, **hparams})).train()
 
     def probes(self) -> dict[str, float]:
-        """Values with which terms that wait for a sure network are above zero at once; see ``tunable``."""
-        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra}
+        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Method.probe``."""
+        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra} | self.cls.probe
 
     def tunables(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
         """Numeric hparams: name, field and what ``tunable`` noted."""

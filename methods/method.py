@@ -151,11 +151,15 @@ class Method(Segmenter):
             high=5,
             log=True,
             minimum=1e-3,
-            doc="factor on the protocol's learning rate; 1 where the published sum of terms is not scaled",
+            doc="factor on the protocol's learning rate",
         )
 
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
+    probe: ClassVar[dict[str, float]] = {}
+    """For ``check``: hparams with which every term is there at any step."""
+    scale: ClassVar[float] = 1.0
+    """What the published code multiplies the whole sum of terms with."""
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
