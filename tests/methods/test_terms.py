@@ -17,6 +17,7 @@ from methods.displacement import GRID, SUREST, displaced
 from methods.losses import largest_components, supervised_loss
 from methods.method import Step, Task
 from methods.one_network import View
+from methods.unimatch import PerturbedView
 
 STEP = Step(15, 20)
 RAMP = math.exp(-5 * (1 - 15 / 20) ** 2)
@@ -163,21 +164,47 @@ def slow_dice(p: np.ndarray, label: np.ndarray) -> float:
 
 
 def test_unimatch(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a fixed box: both strong views learn the mixed labels, the perturbed one the plain ones."""
-    answers = [outputs(3), outputs(5)]
-    given = Given(make_task, "unimatch", answers, [], threshold=0.9, strong=0.25, perturbed=0.5)
+    """With a fixed box: both strong views learn labels mixed with those of settled neighbours, the perturbed one the plain ones."""
+    given = Given(
+        make_task, "unimatch", [outputs(7), outputs(3, (6, 4, 32, 32))], [], threshold=0.9, strong=0.25, perturbed=0.5
+    )
+    given.view = PerturbedView(**vars(given.view), perturbed=outputs(6).log())
     box = torch.zeros(3, 32, 32, dtype=torch.bool)
     box[:, 5:20, 8:30] = True
     monkeypatch.setattr("methods.unimatch.cutmix_boxes", lambda image: box)
-    given.method.network.decoder.forward = lambda maps: [torch.zeros(3, 4, 32, 32)]
-    given.method.network.head = lambda features, size: outputs(6).log()
-    label = sure_labels(given.p, 0.9)
-    mixed = np.where(box.numpy(), np.roll(label, 1, 0), label)
+    monkeypatch.setattr("methods.unimatch.strong_view", lambda image: image)
+    given.method.train()
+    answer, seen = given.method.network.forward, []
+    given.method.network.forward = lambda image: (seen.append((image, given.method.network.training)), answer(image))[1]
+    label, settled = sure_labels(given.p, 0.9), sure_labels(outputs(7).numpy(), 0.9)
+    mixed = np.where(box.numpy(), np.roll(settled, 1, 0), label)
     assert given.terms() == {
-        "strong_1": pytest.approx(0.25 * slow_dice(outputs(3).numpy(), mixed), rel=1e-4),
-        "strong_2": pytest.approx(0.25 * slow_dice(outputs(5).numpy(), mixed), rel=1e-4),
+        "strong_1": pytest.approx(0.25 * slow_dice(outputs(3, (6, 4, 32, 32)).numpy()[:3], mixed), rel=1e-4),
+        "strong_2": pytest.approx(0.25 * slow_dice(outputs(3, (6, 4, 32, 32)).numpy()[3:], mixed), rel=1e-4),
         "perturbed": pytest.approx(0.5 * slow_dice(outputs(6).numpy(), label), rel=1e-4),
     }
+    image = given.batch.image[3:]
+    assert [training for _, training in seen] == [False, True] and torch.equal(seen[0][0], image)
+    assert torch.equal(seen[1][0][3:], torch.where(box[:, None], image.roll(1, 0), image))
+
+
+def test_unimatch_decodes_clean_and_dropped_out_features_together_and_halves_its_sum(make_task: Callable[..., Task]) -> None:
+    method: Any = Given(make_task, "unimatch", [], [], threshold=0, feature_dropout=0.5).method.train()
+    del method.network.forward
+    batch, passes = method.task.bank.batch(0, 3, 3, 3), []
+    method.network.decoder.register_forward_hook(lambda decoder, maps, output: passes.append(len(output[-1])))
+    view = method.view(batch.image, 3)
+    assert passes == [12] and view.logits.shape == (6, 4, 32, 32) and view.perturbed.shape == SHAPE
+    assert not torch.allclose(view.perturbed, view.logits[3:], atol=1e-3)
+    statistics = {name: value.clone() for name, value in method.state_dict().items()}
+    torch.manual_seed(0)
+    halved = method.losses(batch, STEP)
+    method.load_state_dict(statistics)
+    method.scale = 1
+    torch.manual_seed(0)
+    whole = method.losses(batch, STEP)
+    assert set(halved) == {"supervised", "strong_1", "strong_2", "perturbed"}
+    assert all(torch.equal(2 * term, whole[name]) for name, term in halved.items())
 
 
 def test_mc_net(make_task: Callable[..., Task]) -> None:
@@ -187,7 +214,7 @@ def test_mc_net(make_task: Callable[..., Task]) -> None:
         given.method.further[number].forward = lambda maps: [torch.zeros(0)]
         given.method.classify[number].forward = lambda features, p=p: p.log()
     everything = [np.concatenate([outputs(99).numpy(), given.p]), *(p.numpy() for p in heads)]
-    sharp = [p**2 / (p**2).sum(1, keepdims=True) for p in everything]
+    sharp = [p**2 / (p**2 + (1 - p) ** 2) for p in everything]
     pairs = sum(squares(everything[i], sharp[j]) for i in range(3) for j in range(3) if i != j)
     labelled = sum(halves(p[:3], given.batch.label.numpy()) for p in heads)
     assert given.terms() == {
