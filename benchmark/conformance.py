@@ -117,14 +117,16 @@ class Subject:
                 yield name, field, field.json_schema_extra
 
 
-def train(method: Method, steps: range = range(3), optimiser: torch.optim.Optimizer | None = None) -> list[dict[str, float]]:
-    """Train as the harness does; the terms of each step."""
+def train(
+    method: Method, steps: range = range(3), optimiser: torch.optim.Optimizer | None = None, scale: float = 1.0
+) -> list[dict[str, float]]:
+    """Train as the harness does, the sum of terms times ``scale``; the terms of each step."""
     optimiser = optimiser or make_optimiser(method)
     history = []
     for index in steps:
         terms = losses(method, Step(index, STEPS))
         optimiser.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        (scale * torch.stack(list(terms.values())).sum()).backward()
         optimiser.step()
         method.after_step(Step(index, STEPS))
         history.append({name: float(value.detach()) for name, value in terms.items()})
@@ -208,16 +210,17 @@ def masks_are_hidden(subject: Subject) -> None:
 
 
 def reduces_to_supervised(subject: Subject) -> None:
-    """with its extra weights at 0 it is `supervised`, to the bit"""
+    """with its extra weights at 0 it is `supervised`, to the bit, its sum scaled as the method declares"""
     weights = subject.cls.Hparams.weights
     if not weights:
         return
     off = dict.fromkeys(weights, 0) | ({"rsl": False} if "rsl" in subject.cls.Hparams.model_fields else {})
     method, plain = subject.build(off), Subject(registry.load("methods", "supervised")).build()
-    train(method), train(plain)
+    train(method), train(plain, scale=method.scale)
     reported = next(method.children())
     if not same_state(reported, plain.network):
-        raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains")
+        scaled = f" with its sum times {method.scale:g}" if method.scale != 1 else ""
+        raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains{scaled}")
 
 
 def seeds_decide(subject: Subject) -> None:
