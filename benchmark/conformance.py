@@ -117,25 +117,23 @@ class Subject:
                 yield name, field, field.json_schema_extra
 
 
-def train(
-    method: Method, steps: range = range(3), optimiser: torch.optim.Optimizer | None = None, scale: float = 1.0
-) -> list[dict[str, float]]:
-    """Train as the harness does, the sum of terms times ``scale``; the terms of each step."""
+def train(method: Method, steps: range = range(3), optimiser: torch.optim.Optimizer | None = None) -> list[dict[str, float]]:
+    """Train as the harness does; the terms of each step."""
     optimiser = optimiser or make_optimiser(method)
     history = []
     for index in steps:
         terms = losses(method, Step(index, STEPS))
         optimiser.zero_grad()
-        (scale * torch.stack(list(terms.values())).sum()).backward()
+        torch.stack(list(terms.values())).sum().backward()
         optimiser.step()
         method.after_step(Step(index, STEPS))
         history.append({name: float(value.detach()) for name, value in terms.items()})
     return history
 
 
-def make_optimiser(method: Method) -> torch.optim.Optimizer:
-    """SGD with momentum, whose state a resumed run must get back."""
-    return torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05, momentum=0.9)
+def make_optimiser(method: Method, scale: float = 1.0) -> torch.optim.Optimizer:
+    """SGD with momentum, whose state a resumed run must get back. scale: of the sum of terms, which is that of the learning rate."""
+    return torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05 * scale, momentum=0.9)
 
 
 def losses(method: Method, step: Step) -> dict[str, Tensor]:
@@ -210,13 +208,13 @@ def masks_are_hidden(subject: Subject) -> None:
 
 
 def reduces_to_supervised(subject: Subject) -> None:
-    """with its extra weights at 0 it is `supervised`, to the bit, its sum scaled as the method declares"""
+    """with its extra weights at 0 it is `supervised`, to the bit, at the scale of its sum"""
     weights = subject.cls.Hparams.weights
     if not weights:
         return
     off = dict.fromkeys(weights, 0) | ({"rsl": False} if "rsl" in subject.cls.Hparams.model_fields else {})
     method, plain = subject.build(off), Subject(registry.load("methods", "supervised")).build()
-    train(method), train(plain, scale=method.scale)
+    train(method), train(plain, optimiser=make_optimiser(plain, method.scale))
     reported = next(method.children())
     if not same_state(reported, plain.network):
         scaled = f" with its sum times {method.scale:g}" if method.scale != 1 else ""
@@ -277,7 +275,7 @@ def stays_in_training_mode(subject: Subject) -> None:
 
 
 def teachers_follow(subject: Subject) -> None:
-    """a teacher moves with its student, buffers included"""
+    """a teacher moves with its student, statistics included"""
     method = subject.build()
     children = dict(method.named_children())
     frozen = {n: c for n, c in children.items() if [*c.parameters()] and not any(p.requires_grad for p in c.parameters())}
@@ -286,10 +284,16 @@ def teachers_follow(subject: Subject) -> None:
     for name, child in frozen.items():
         if all(torch.equal(p, old) for p, old in zip(child.parameters(), before[name], strict=True)):
             raise Violation(f"{name} takes no gradient and never moved; update it in after_step")
-        alike = [c for n, c in children.items() if n not in frozen and c.state_dict().keys() == child.state_dict().keys()]
-        buffers = [b for b in child.buffers() if b.is_floating_point()]
-        if alike and not any(all(torch.equal(a, b) for a, b in zip(child.buffers(), c.buffers(), strict=True)) for c in alike):
-            raise Violation(f"{name} has {len(buffers)} statistics that differ from its student's; copy the buffers too")
+    statistics = {name: [b.clone() for b in child.buffers() if b.is_floating_point()] for name, child in frozen.items()}
+    for buffer in (
+        b for name, child in children.items() if name not in frozen for b in child.buffers() if b.is_floating_point()
+    ):
+        buffer += 1
+    method.after_step(LATE)
+    for name, child in frozen.items():
+        moving = [b for b in child.buffers() if b.is_floating_point()]
+        if still := sum(torch.equal(b, old) for b, old in zip(moving, statistics[name], strict=True)):
+            raise Violation(f"{name} has {still} statistics that do not follow its student's; average or copy the buffers too")
 
 
 def ignores_the_unsure(subject: Subject) -> None:

@@ -52,10 +52,7 @@ class BCP(WithTeacher):
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         self.warming = not self.warm_up.over
         terms = self.first_phase(batch, step) if self.warming else self.second_phase(batch)
-        if self.hp.rsl:
-            plain = self.network(batch.image[batch.labelled :])
-            terms["rsl"] = self.rsl([plain], batch, most_likely(torch.softmax(plain, 1))[1], step)
-        return terms
+        return terms | self.registered(batch, step)
 
     def first_phase(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """Labelled slices mixed with each other."""

@@ -154,12 +154,13 @@ class Method(Segmenter):
             doc="factor on the protocol's learning rate",
         )
 
+    scale: ClassVar[float] = 1.0
+    """Factor of the published sum of terms, the supervised one included."""
+
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
     probe: ClassVar[dict[str, float]] = {}
     """For ``check``: hparams with which every term is there at any step."""
-    scale: ClassVar[float] = 1.0
-    """What the published code multiplies the whole sum of terms with."""
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:

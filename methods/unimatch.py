@@ -44,9 +44,6 @@ class UniMatch(OneNetwork):
 
     scale: ClassVar = 0.5
 
-    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        return {name: self.scale * term for name, term in super().losses(batch, step).items()}
-
     def view(self, image: Tensor, labelled: int) -> View:
         if not self.hp.learns_more:
             return super().view(image, labelled)

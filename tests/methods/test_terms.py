@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from benchmark import registry
 from datasets.slices import IGNORE, Batch
-from methods import mcsc
 from methods.displacement import GRID, SUREST, displaced
 from methods.losses import largest_components, supervised_loss
 from methods.method import Step, Task
 from methods.one_network import View
+from methods.tiles import balanced_contrast, meetings, tiles
 from methods.unimatch import PerturbedView
 
 STEP = Step(15, 20)
@@ -73,7 +73,7 @@ def test_ua_mt_counts_pixels_where_the_mean_of_the_passes_is_sure(make_task: Cal
     for n, r, c in np.ndindex(3, 32, 32):
         mean = [float(runs[:, n, k, r, c].mean()) for k in range(4)]
         if -sum(m * math.log(m + 1e-6) for m in mean) < limit:
-            total += sum((float(given.p[n, k, r, c]) - float(target[n, k, r, c])) ** 2 for k in range(4)) / 4
+            total += sum((float(given.p[n, k, r, c]) - float(target[n, k, r, c])) ** 2 for k in range(4)) / 2
             count += 1
     assert 0 < count < 3 * 32 * 32
     assert given.terms()["consistency"] == pytest.approx(RAMP * total / count, rel=1e-4)
@@ -81,32 +81,39 @@ def test_ua_mt_counts_pixels_where_the_mean_of_the_passes_is_sure(make_task: Cal
 
 def test_entropy_min(make_task: Callable[..., Task]) -> None:
     given = Given(make_task, "entropy_min", [], [], entropy=0.5)
-    values = [-x * math.log(x + 1e-6) for x in given.p.ravel().tolist()]
-    assert given.terms()["entropy"] == pytest.approx(0.5 * RAMP * sum(values) / (3 * 32 * 32) / math.log(4), rel=1e-5)
+    everything = torch.cat([outputs(99), outputs(0)]).ravel().tolist()
+    entropy = sum(-x * math.log(x + 1e-6) for x in everything) / (6 * 32 * 32)
+    assert given.terms()["entropy"] == pytest.approx(0.5 * RAMP * entropy / math.log(4), rel=1e-5)
 
 
-def test_ict_mixes_neighbours_and_their_targets_alike(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
-    given = Given(make_task, "ict", [outputs(3)], [outputs(1)], consistency=1)
-    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self: torch.tensor(0.3))
+def test_ict_mixes_halves_and_their_targets_alike(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three unlabelled slices the first two with the last two, each pair by its own share; the student sees labelled ones and mixes."""
+    given = Given(make_task, "ict", [], [outputs(1)[:2], outputs(2)[:2]], consistency=1)
+    share = torch.tensor([0.3, 0.6]).view(2, 1, 1, 1)
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self, shape: share.view(shape))
     seen: list[Tensor] = []
-    answer = given.method.network.forward
-    given.method.network.forward = lambda image: (seen.append(image), answer(image))[1]
-    taught, found = outputs(1).numpy(), given.terms()
-    mixed = np.stack([0.3 * taught[i] + 0.7 * taught[i - 1] for i in range(3)])
-    assert found["consistency"] == pytest.approx(RAMP * squares(outputs(3).numpy(), mixed), rel=1e-4)
-    image = given.batch.image[3:]
-    assert all(torch.allclose(seen[0][i], 0.3 * image[i] + 0.7 * image[i - 1], atol=1e-6) for i in range(3))
+    answer = View([], [], torch.zeros(0), outputs(99).log(), outputs(3)[:2])
+    given.method.view = lambda image, labelled: (seen.append(image), answer)[1]
+    terms = given.method.losses(given.batch, STEP)
+    first, second = outputs(1)[:2].numpy(), outputs(2)[:2].numpy()
+    mixed = np.stack([0.7 * first[0] + 0.3 * second[0], 0.4 * first[1] + 0.6 * second[1]])
+    assert float(terms["consistency"]) == pytest.approx(RAMP * squares(outputs(3)[:2].numpy(), mixed), rel=1e-4)
+    assert float(terms["supervised"]) == pytest.approx(halves(outputs(99), given.batch.label.numpy()), rel=1e-5)
+    image = given.batch.image
+    assert torch.equal(seen[0][:3], image[:3])
+    assert torch.allclose(seen[0][3], 0.7 * image[3] + 0.3 * image[4], atol=1e-6)
+    assert torch.allclose(seen[0][4], 0.4 * image[4] + 0.6 * image[5], atol=1e-6)
 
 
 def flood(label: np.ndarray, start: tuple[int, int]) -> set[tuple[int, int]]:
-    """The connected pixels of one class, found by walking."""
+    """The connected pixels of one class, found by walking like a king."""
     found, todo = set(), [start]
     while todo:
         r, c = todo.pop()
         if (r, c) in found or not (0 <= r < label.shape[0] and 0 <= c < label.shape[1]) or label[r, c] != label[start]:
             continue
         found.add((r, c))
-        todo += [(r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)]
+        todo += [(r + down, c + right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
     return found
 
 
@@ -237,7 +244,7 @@ def test_urpc(make_task: Callable[..., Task]) -> None:
         trusts, rectified, deviations = [], [], []
         for n, r, c in np.ndindex(3, 32, 32):
             a, q = mean[n, :, r, c].astype(float), p[n, :, r, c].astype(float)
-            deviation = sum(a[k] * (math.log(a[k] + 1e-6) - math.log(q[k] + 1e-6)) for k in range(4))
+            deviation = sum(a[k] * (math.log(a[k]) - math.log(q[k])) for k in range(4))
             trusts.append(math.exp(-deviation))
             rectified.append(trusts[-1] * sum((q[k] - a[k]) ** 2 for k in range(4)) / 4)
             deviations.append(deviation)
@@ -301,25 +308,44 @@ def test_abd_replaces_the_least_sure_patch_by_the_most_alike_of_the_surest_or_by
 
 
 def test_mcsc_s_contrast_equals_the_sum_over_pairs() -> None:
-    generator = torch.Generator().manual_seed(0)
-    vectors = F.normalize(torch.randn(2, 6, 5, generator=generator), dim=2)
-    label = torch.tensor([[0, 0, 1, 1, 1, IGNORE], [2, 0, 1, 3, IGNORE, 2]]).float()
+    """The last tile has background alone and does not count."""
+    vectors = F.normalize(torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(0)), dim=2)
+    label = torch.tensor([[0, 0, 1, 1, 1, IGNORE], [2, 0, 1, 3, IGNORE, 2], [0, 0, IGNORE, 0, 0, 0]]).float()
     losses = []
     for t in range(2):
         members = [i for i in range(6) if label[t, i] != IGNORE]
+        found = []
         for i in members:
             same = [j for j in members if j != i and label[t, j] == label[t, i]]
-            if same:
-                total = sum(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) for j in members if j != i)
-                losses.append(
-                    -sum(math.log(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / total) for j in same) / len(same)
-                )
-    assert float(mcsc.supervised_contrast(vectors, label, 0.1)) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+            total = 1e-6
+            for j in members:
+                rivals = sum(1 for k in members if label[t, k] == label[t, j]) - (j in same)
+                total += math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / rivals if j != i else 0
+            near = [math.log(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / total) for j in same]
+            found.append(-sum(near) / len(near) if near else 0)
+        losses.append(sum(found) / len(found))
+    assert float(balanced_contrast(vectors, label, 0.1)) == pytest.approx(sum(losses) / 2, rel=1e-4)
 
 
 def test_mcsc_s_tiles_cover_the_whole_map() -> None:
     cells = torch.arange(2 * 9 * 17).view(2, 9, 17, 1).float() + 1
-    found = mcsc.tiles(cells, 0.0)
-    assert found.shape == (2 * 2 * 3, 64, 1)
+    found = tiles(cells, 0.0)
+    assert found.shape == (2, 2 * 3, 64, 1)
     assert sorted(found[found > 0].tolist()) == cells.flatten().tolist()
-    assert set(found[0].flatten().tolist()) == set(cells[0, :8, :8].flatten().tolist())
+    assert set(found[0, 0].flatten().tolist()) == set(cells[0, :8, :8].flatten().tolist())
+
+
+def test_mcsc_s_tiles_meet_those_of_other_slices_and_of_the_other_network() -> None:
+    """Six slices of two networks and five tiles: each tile once, cells and labels alike, one tile of a slice and network a meeting."""
+    number = torch.arange(6 * 2 * 5).view(6, 2, 5, 1, 1).float()
+    torch.manual_seed(0)
+    cells, label = meetings(number.expand(6, 2, 5, 3, 4), number[..., 0].expand(6, 2, 5, 3) + 1000)
+    assert cells.shape == (2 * 5, 4 * 2 * 3, 4) and label.shape == (2 * 5, 4 * 2 * 3)
+    real = label != IGNORE
+    assert torch.equal(cells[real], (label[real] - 1000)[:, None].expand(-1, 4))
+    assert sorted((label[real] - 1000).tolist()) == sorted(number.flatten().repeat(3).tolist())
+    for row, known in zip(label, real, strict=True):
+        met = {divmod(int(x) - 1000, 10) for x in row[known]}  # slice, then network and tile
+        pairs = {(one, rest // 5) for one, rest in met}
+        assert len(met) == len(pairs) == 2 * len({one for one, _ in pairs}) >= 4
+    assert len({frozenset(row[known].tolist()) for row, known in zip(label, real, strict=True)}) == 10
