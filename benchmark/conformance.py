@@ -107,7 +107,7 @@ class Subject:
         return self.cls(task or made_up_task(), self.cls.Hparams(**{**self.given, **hparams})).train()
 
     def probes(self) -> dict[str, float]:
-        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Method.probe``."""
+        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Segmenter.probe``."""
         return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra} | self.cls.probe
 
     def tunables(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:

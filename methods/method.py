@@ -94,6 +94,8 @@ class Segmenter(nn.Module, ABC):
     """What methods with and without training share: a name, hyper-parameters (published values as defaults), the task."""
 
     name: ClassVar[str]
+    probe: ClassVar[dict[str, float]] = {}
+    """For checks and timing: hparams with which every term is there at any step."""
 
     class Hparams(BaseModel):
         """Typed, documented hyper-parameters; unknown names and values out of range are refused."""
@@ -159,8 +161,6 @@ class Method(Segmenter):
 
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
-    probe: ClassVar[dict[str, float]] = {}
-    """For ``check``: hparams with which every term is there at any step."""
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
