@@ -107,8 +107,8 @@ class Subject:
         return self.cls(task or made_up_task(), self.cls.Hparams(**{**self.given, **hparams})).train()
 
     def probes(self) -> dict[str, float]:
-        """Values with which terms that wait for a sure network are above zero at once; see ``tunable``."""
-        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra}
+        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Segmenter.probe``."""
+        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra} | self.cls.probe
 
     def tunables(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
         """Numeric hparams: name, field and what ``tunable`` noted."""
@@ -217,7 +217,8 @@ def reduces_to_supervised(subject: Subject) -> None:
     train(method), train(plain, optimiser=make_optimiser(plain, method.scale))
     reported = next(method.children())
     if not same_state(reported, plain.network):
-        raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains")
+        scaled = f" with its sum times {method.scale:g}" if method.scale != 1 else ""
+        raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains{scaled}")
 
 
 def seeds_decide(subject: Subject) -> None:

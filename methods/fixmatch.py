@@ -33,9 +33,6 @@ class FixMatch(OneNetwork):
         consistency: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the weight of the strong view's term")
         threshold: float = tunable(0.95, low=0.7, high=0.99, maximum=1, probe=0, doc="least probability of a pseudo-label")
 
-    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        return {name: self.scale * term for name, term in super().losses(batch, step).items()}
-
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
         confidence, label = most_likely(view.probabilities)
         label = label.where(confidence >= self.hp.threshold, IGNORE)

@@ -94,6 +94,8 @@ class Segmenter(nn.Module, ABC):
     """What methods with and without training share: a name, hyper-parameters (published values as defaults), the task."""
 
     name: ClassVar[str]
+    probe: ClassVar[dict[str, float]] = {}
+    """For checks and timing: hparams with which every term is there at any step."""
 
     class Hparams(BaseModel):
         """Typed, documented hyper-parameters; unknown names and values out of range are refused."""
@@ -161,7 +163,7 @@ class Method(Segmenter):
             high=5,
             log=True,
             minimum=1e-3,
-            doc="factor on the protocol's learning rate; 1 where the published sum of terms is not scaled",
+            doc="factor on the protocol's learning rate",
         )
 
     scale: ClassVar[float] = 1.0

@@ -53,6 +53,11 @@ def gradient_of(method: Method, term: Tensor) -> dict[str, bool]:
     }
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_scales_of_sums_are_not_hidden_in_the_learning_rate(name: str) -> None:
+    assert registry.load("methods", name).Hparams.model_fields["learning_rate"].default == 1  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", SWITCHED_ON)
 def test_with_rsl_unlabelled_masks_stay_hidden(name: str) -> None:
     """Law 3 of CCT-R: whatever stands where an unlabelled mask would, training is bit-identical. Without RSL, `check` tries it."""

@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from benchmark import registry
 from datasets.slices import IGNORE, Batch
-from methods.abd import GRID, SUREST, displaced
+from methods.displacement import GRID, SUREST, displaced
 from methods.losses import largest_components, supervised_loss
 from methods.method import Step, Task
 from methods.one_network import View
 from methods.tiles import balanced_contrast, meetings, tiles
+from methods.unimatch import PerturbedView
 
 STEP = Step(15, 20)
 RAMP = math.exp(-5 * (1 - 15 / 20) ** 2)
@@ -170,21 +171,47 @@ def slow_dice(p: np.ndarray, label: np.ndarray) -> float:
 
 
 def test_unimatch(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a fixed box: both strong views learn the mixed labels, the perturbed one the plain ones."""
-    answers = [outputs(3), outputs(5)]
-    given = Given(make_task, "unimatch", answers, [], threshold=0.9, strong=0.25, perturbed=0.5)
+    """With a fixed box: both strong views learn labels mixed with those of settled neighbours, the perturbed one the plain ones."""
+    given = Given(
+        make_task, "unimatch", [outputs(7), outputs(3, (6, 4, 32, 32))], [], threshold=0.9, strong=0.25, perturbed=0.5
+    )
+    given.view = PerturbedView(**vars(given.view), perturbed=outputs(6).log())
     box = torch.zeros(3, 32, 32, dtype=torch.bool)
     box[:, 5:20, 8:30] = True
     monkeypatch.setattr("methods.unimatch.cutmix_boxes", lambda image: box)
-    given.method.network.decoder.forward = lambda maps: [torch.zeros(3, 4, 32, 32)]
-    given.method.network.head = lambda features, size: outputs(6).log()
-    label = sure_labels(given.p, 0.9)
-    mixed = np.where(box.numpy(), np.roll(label, 1, 0), label)
+    monkeypatch.setattr("methods.unimatch.strong_view", lambda image: image)
+    given.method.train()
+    answer, seen = given.method.network.forward, []
+    given.method.network.forward = lambda image: (seen.append((image, given.method.network.training)), answer(image))[1]
+    label, settled = sure_labels(given.p, 0.9), sure_labels(outputs(7).numpy(), 0.9)
+    mixed = np.where(box.numpy(), np.roll(settled, 1, 0), label)
     assert given.terms() == {
-        "strong_1": pytest.approx(0.25 * slow_dice(outputs(3).numpy(), mixed), rel=1e-4),
-        "strong_2": pytest.approx(0.25 * slow_dice(outputs(5).numpy(), mixed), rel=1e-4),
+        "strong_1": pytest.approx(0.25 * slow_dice(outputs(3, (6, 4, 32, 32)).numpy()[:3], mixed), rel=1e-4),
+        "strong_2": pytest.approx(0.25 * slow_dice(outputs(3, (6, 4, 32, 32)).numpy()[3:], mixed), rel=1e-4),
         "perturbed": pytest.approx(0.5 * slow_dice(outputs(6).numpy(), label), rel=1e-4),
     }
+    image = given.batch.image[3:]
+    assert [training for _, training in seen] == [False, True] and torch.equal(seen[0][0], image)
+    assert torch.equal(seen[1][0][3:], torch.where(box[:, None], image.roll(1, 0), image))
+
+
+def test_unimatch_decodes_clean_and_dropped_out_features_together_and_halves_its_sum(make_task: Callable[..., Task]) -> None:
+    method: Any = Given(make_task, "unimatch", [], [], threshold=0, feature_dropout=0.5).method.train()
+    del method.network.forward
+    batch, passes = method.task.bank.batch(0, 3, 3, 3), []
+    method.network.decoder.register_forward_hook(lambda decoder, maps, output: passes.append(len(output[-1])))
+    view = method.view(batch.image, 3)
+    assert passes == [12] and view.logits.shape == (6, 4, 32, 32) and view.perturbed.shape == SHAPE
+    assert not torch.allclose(view.perturbed, view.logits[3:], atol=1e-3)
+    statistics = {name: value.clone() for name, value in method.state_dict().items()}
+    torch.manual_seed(0)
+    halved = method.losses(batch, STEP)
+    method.load_state_dict(statistics)
+    method.scale = 1
+    torch.manual_seed(0)
+    whole = method.losses(batch, STEP)
+    assert set(halved) == {"supervised", "strong_1", "strong_2", "perturbed"}
+    assert all(torch.equal(2 * term, whole[name]) for name, term in halved.items())
 
 
 def test_mc_net(make_task: Callable[..., Task]) -> None:
@@ -194,7 +221,7 @@ def test_mc_net(make_task: Callable[..., Task]) -> None:
         given.method.further[number].forward = lambda maps: [torch.zeros(0)]
         given.method.classify[number].forward = lambda features, p=p: p.log()
     everything = [np.concatenate([outputs(99).numpy(), given.p]), *(p.numpy() for p in heads)]
-    sharp = [p**2 / (p**2).sum(1, keepdims=True) for p in everything]
+    sharp = [p**2 / (p**2 + (1 - p) ** 2) for p in everything]
     pairs = sum(squares(everything[i], sharp[j]) for i in range(3) for j in range(3) if i != j)
     labelled = sum(halves(p[:3], given.batch.label.numpy()) for p in heads)
     assert given.terms() == {
@@ -234,43 +261,49 @@ def test_bcp_mixes_inside_and_outside_of_one_box(make_task: Callable[..., Task])
     answer = given.method.network.forward
     given.method.network.forward = lambda image: (seen.append(image), answer(image))[1]
     torch.manual_seed(0)
-    term = float(given.method.mixed_terms(given.batch, STEP)["mixed"])
+    term = float(given.method.second_phase(given.batch)["mixed"])
     labelled, unlabelled, label = given.batch.image[:3], given.batch.image[3:], given.batch.label.numpy()
     first = (seen[0] == labelled).all(1).numpy() & ~(labelled == unlabelled).all(1).numpy()
     inside = first[0]
     rows, columns = np.nonzero(inside)
-    assert 19 <= rows.max() - rows.min() + 1 <= 22 and 19 <= columns.max() - columns.min() + 1 <= 22  # 2/3 of 32 pixels
+    assert 19 <= rows.max() - rows.min() + 1 <= 21 and 19 <= columns.max() - columns.min() + 1 <= 21  # int(2/3 of 32 pixels)
     box = np.zeros((32, 32), bool)
     box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
     masks = np.stack([box, ~box, box])
     assert torch.equal(seen[0], torch.where(torch.from_numpy(masks)[:, None], labelled, unlabelled))
     pseudo = largest_only(taught.numpy().argmax(1))
-    expected = halves(outputs(3), np.where(masks, label, IGNORE)) + 0.5 * halves(outputs(3), np.where(masks, IGNORE, pseudo))
+    expected = sum(
+        halves(outputs(3)[way::2], np.where(masks, label, IGNORE)[way::2])
+        + 0.5 * halves(outputs(3)[way::2], np.where(masks, IGNORE, pseudo)[way::2])
+        for way in (0, 1)
+    )
     assert term == pytest.approx(expected, rel=1e-4)
 
 
-def test_abd_replaces_the_least_sure_patch_by_the_most_alike_of_the_surest() -> None:
+def test_abd_replaces_the_least_sure_patch_by_the_most_alike_of_the_surest_or_by_the_surest() -> None:
     own, other = smooth_outputs(1), smooth_outputs(2)
     a, b = torch.zeros(3, 1, 32, 32), torch.ones(3, 1, 32, 32) * torch.arange(1024.0).view(1, 1, 32, 32)
-    found = displaced(a, b, own, other).numpy()
+    nearest = torch.tensor([True, False, True])
+    found = displaced(a, b, own.log(), other.log(), nearest).numpy()
     side = 32 // GRID
+
+    def patch(p: np.ndarray, at: int) -> np.ndarray:
+        r, c = at // GRID * side, at % GRID * side
+        return p[..., r : r + side, c : c + side]
+
+    def classes(p: Tensor, at: int) -> np.ndarray:
+        mean = np.exp(np.log(patch(p.numpy(), at)).mean((1, 2)))
+        return mean / mean.sum()
+
     for n in range(3):
-
-        def patch(p: np.ndarray, at: int) -> np.ndarray:
-            r, c = at // GRID * side, at % GRID * side
-            return p[..., r : r + side, c : c + side]
-
         sureness = [patch(own[n].numpy(), i).max(0).mean() for i in range(GRID * GRID)]
         offered = sorted(range(GRID * GRID), key=lambda i: -patch(other[n].numpy(), i).max(0).mean())[:SUREST]
         unsure = int(np.argmin(sureness))
-        wanted = patch(own[n].numpy(), unsure).mean((1, 2)) + 1e-6
-        divergence = {
-            i: float((wanted * np.log(wanted / (patch(other[n].numpy(), i).mean((1, 2)) + 1e-6))).sum()) for i in offered
-        }
-        source = min(divergence, key=divergence.__getitem__)
+        wanted = classes(own[n], unsure)
+        divergence = {i: float((wanted * np.log(wanted / classes(other[n], i))).sum()) for i in offered}
+        source = min(divergence, key=divergence.__getitem__) if nearest[n] else offered[0]
         expected = np.zeros((1, 32, 32), np.float32)
-        r, c = unsure // GRID * side, unsure % GRID * side
-        expected[:, r : r + side, c : c + side] = patch(b[n].numpy(), source)
+        patch(expected, unsure)[:] = patch(b[n].numpy(), source)
         np.testing.assert_array_equal(found[n], expected)
 
 
