@@ -131,9 +131,9 @@ def train(method: Method, steps: range = range(3), optimiser: torch.optim.Optimi
     return history
 
 
-def make_optimiser(method: Method) -> torch.optim.Optimizer:
-    """SGD with momentum, whose state a resumed run must get back."""
-    return torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05, momentum=0.9)
+def make_optimiser(method: Method, scale: float = 1.0) -> torch.optim.Optimizer:
+    """SGD with momentum, whose state a resumed run must get back. scale: of the sum of terms, which is that of the learning rate."""
+    return torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05 * scale, momentum=0.9)
 
 
 def losses(method: Method, step: Step) -> dict[str, Tensor]:
@@ -208,13 +208,13 @@ def masks_are_hidden(subject: Subject) -> None:
 
 
 def reduces_to_supervised(subject: Subject) -> None:
-    """with its extra weights at 0 it is `supervised`, to the bit"""
+    """with its extra weights at 0 it is `supervised`, to the bit, at the scale of its sum"""
     weights = subject.cls.Hparams.weights
     if not weights:
         return
     off = dict.fromkeys(weights, 0) | ({"rsl": False} if "rsl" in subject.cls.Hparams.model_fields else {})
     method, plain = subject.build(off), Subject(registry.load("methods", "supervised")).build()
-    train(method), train(plain)
+    train(method), train(plain, optimiser=make_optimiser(plain, method.scale))
     reported = next(method.children())
     if not same_state(reported, plain.network):
         raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains")

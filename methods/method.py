@@ -154,6 +154,9 @@ class Method(Segmenter):
             doc="factor on the protocol's learning rate; 1 where the published sum of terms is not scaled",
         )
 
+    scale: ClassVar[float] = 1.0
+    """Factor of the published sum of terms, the supervised one included."""
+
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
 
