@@ -11,8 +11,8 @@ BLUR_SIGMA, BLUR_SHARE = (0.1, 2.0), 0.5
 CUTMIX_SHARE, CUTMIX_AREA, CUTMIX_RATIO = 0.5, (0.02, 0.4), (0.3, 1 / 0.3)
 
 
-def strong_view(image: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] with other brightness and contrast (80 % of them) and blurred (half of them); nothing moves.
+def strong_view(image: Tensor, blurred: float = BLUR_SHARE) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] with other brightness and contrast (80 % of them), a share of them ``blurred``; nothing moves.
 
     UniMatch (Yang et al., CVPR 2023; its ACDC recipe): ColorJitter(.5, .5, .5, .25), of which grey images have brightness and contrast,
     and a Gaussian blur of sigma .1 to 2 pixels.
@@ -23,7 +23,7 @@ def strong_view(image: Tensor) -> Tensor:
     mean = changed.mean((1, 2, 3), keepdim=True)
     changed = ((changed - mean) * contrast + mean).clamp(0, 1)
     image = torch.where(_uniform(n, image, 0, 1) < JITTER_SHARE, changed, image)
-    return torch.where(_uniform(n, image, 0, 1) < BLUR_SHARE, blur(image, _uniform(n, image, *BLUR_SIGMA)), image)
+    return torch.where(_uniform(n, image, 0, 1) < blurred, blur(image, _uniform(n, image, *BLUR_SIGMA)), image)
 
 
 def blur(image: Tensor, sigma: Tensor) -> Tensor:
@@ -60,6 +60,18 @@ def boxes(image: Tensor, height: Tensor, width: Tensor) -> Tensor:
         at = at[:, None] if axis == -2 else at
         inside.append((at >= first.round()) & (at < (first + side).round()))
     return (inside[0] & inside[1])[:, 0]
+
+
+def cut_off_boxes(image: Tensor) -> Tensor:
+    """(N, H, W) bool, true in boxes of one size, of an area of Beta(4, 4), about random centres and cut off at the edges (AD-MT)."""
+    side = float(torch.distributions.Beta(4.0, 4.0, validate_args=False).sample().sqrt())
+    inside = []
+    for length in image.shape[-2:]:
+        half = int(length * side) // 2
+        centre = torch.randint(length // 8, length, (len(image), 1), device=image.device)
+        at = torch.arange(length, device=image.device)
+        inside.append((at >= centre - half) & (at < centre + half))
+    return inside[0][:, :, None] & inside[1][:, None, :]
 
 
 def paste(box: Tensor, inner: Tensor, outer: Tensor) -> Tensor:

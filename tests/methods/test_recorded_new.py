@@ -54,3 +54,42 @@ def test_crossmatch(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPa
     method.network.head = lambda features, size: next(decoded)
     loss = torch.stack([*method.losses(batch_of(method, label), HALF).values()]).sum()
     compare(known, outcome(loss, labelled, strong_1, strong_2, *perturbed), *(x.detach() for x in logits), label)
+
+
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_ad_mt(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch, turn: str) -> None:
+    known = record("ad_mt", f"the sum in a turn of the {turn} teacher")
+    inputs, label = known["inputs"], labels(6, 4, 4, 32, 32)
+    labelled, first, second, own, strong = logits = given(range(1, 6), 4, 4, 32, 32)
+    own.data *= inputs["student"] / 3
+    method = build(make_task, "ad_mt")
+    method.turn[0] = turn == "second"
+    if turn == "second":
+        found = boxes(*([i, 4, *box] for i, box in enumerate(inputs["boxes"])))
+        monkeypatch.setattr("methods.ad_mt.cut_off_boxes", lambda image: found)
+        monkeypatch.setattr(torch, "randperm", lambda n, device: torch.tensor(inputs["order"]))
+    for teacher, answer in zip(method.teachers, (first, second), strict=True):
+        teacher.forward = lambda image, answer=answer: answer
+    method.network.forward = lambda image: strong
+    method.view = lambda image, n: View([], [], image, torch.cat([labelled, own]), torch.softmax(own, 1))
+    loss = torch.stack([*method.losses(batch_of(method, label), Step(*inputs["step"])).values()]).sum()
+    compare(known, outcome(loss, labelled, strong), *(x.detach() for x in logits), label)
+
+
+def test_ad_mt_takes_turns(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    known = record("ad_mt", "whose turn it is")
+    lengths = iter(known["inputs"]["lengths"])
+    monkeypatch.setattr(torch, "randint", lambda low, high, size: torch.tensor(next(lengths)))
+    method, found = build(make_task, "ad_mt"), []
+    for index in range(12):
+        found.append(int(method.turn[0]))
+        before = [p.clone() for p in method.teachers.parameters()]
+        with torch.no_grad():
+            for p in method.network.parameters():
+                p += 1
+        method.after_step(Step(index, 20))
+        moved = [not torch.equal(a, b) for a, b in zip(before, method.teachers.parameters(), strict=True)]
+        half = len(moved) // 2
+        assert [all(moved[:half]), all(moved[half:])] == [found[-1] == 0, found[-1] == 1] and any(moved) and not all(moved)
+    compare(known, {"teacher": found})
+    assert method.turn[2:].tolist() == [found.count(0), found.count(1)]
