@@ -2,6 +2,7 @@
 
 Zhao et al., ECCV 2024 (github.com/ZhenZHAO/AD-MT, code/train_post_2d_aut.py, cfgs/config_2d_aut.yml). The ramp ends after a quarter of the
 steps, 7,500 of 30,000; turns last up to a 600th of them, 50 of 30,000, and 10 where that is less.
+
 Deviations: a teacher's average counts its own updates, where there the first 100 steps copy the student; the student's labels move with
 CutMix, where there they stay in place.
 """

@@ -1,6 +1,7 @@
 """CrossMatch: UniMatch with decoder passes of weakly and strongly perturbed features, of a weak and of a strong view.
 
 Zhao et al., IEEE Journal of Biomedical and Health Informatics 2024 (github.com/AiEson/CrossMatch, ACDC/train_cross_match.py).
+
 Deviations: CutMix pastes the slice before, not one of a second batch with passes of its own; views and perturbed features go through
 the network one after the other, so that batch statistics are of each alone.
 """

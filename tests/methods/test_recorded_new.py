@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark import registry
 from datasets.slices import Batch
+from methods.adversarial import smoothness
 from methods.method import Step, Task
 from methods.one_network import View
 from tests.methods.recorded import compare, labels, normal, outcome, record
@@ -93,3 +94,40 @@ def test_ad_mt_takes_turns(make_task: Callable[..., Task], monkeypatch: pytest.M
         assert [all(moved[:half]), all(moved[half:])] == [found[-1] == 0, found[-1] == 1] and any(moved) and not all(moved)
     compare(known, {"teacher": found})
     assert method.turn[2:].tolist() == [found.count(0), found.count(1)]
+
+
+def test_ss_net_s_smoothness_keeps_running_statistics() -> None:
+    known = record("ss_net", "smoothness of a small network")
+    network, image = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)).train(), normal(3, 3, 1, 24, 24)
+    network[0].weight.data, network[0].bias.data = normal(1, 4, 1, 3, 3), normal(2, 4)
+    p = torch.softmax(network(image), 1).detach()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    torch.manual_seed(known["inputs"]["generator"])
+    loss = smoothness(network, image, p, known["inputs"]["magnitude"])
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    compare(known, outcome(loss, network[0].weight), image)
+    network(image)
+    assert not torch.equal(network[1].running_mean, before["1.running_mean"])
+
+
+def test_ss_net_s_separation(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("methods.ss_net.smoothness", lambda network, image, p, magnitude: torch.zeros(()))
+    torch.manual_seed(0)
+    task = make_task(unet_widths=(16, 32), unet_dropout=(0.0, 0.0))
+    method: Any = registry.load("methods", "ss_net")(task, registry.load("methods", "ss_net").Hparams())  # type: ignore[attr-defined]
+    heads = [p for each in (method.train().project, method.predict, method.weigh) for p in each.parameters()]
+    for i, p in enumerate(heads):
+        p.data = 0.3 * normal(100 + i, *p.shape)
+    for number in ("1", "2"):
+        known = record("ss_net", f"separation in step {number} of two")
+        first, second, third = known["inputs"]["seeds"]
+        logits, features, label = 3 * normal(first, 4, 4, 24, 24), normal(second, 4, 16, 24, 24), labels(third, 4, 4, 24, 24)
+        if not known["inputs"]["class 3 is found"]:
+            logits[:, 3] -= 100
+        features.requires_grad_()
+        view = View([], [], features, logits, torch.softmax(logits[2:], 1))
+        batch = replace(task.bank.batch(0, 0, 2, 2), label=label[:2])
+        loss = torch.stack([*method.extra(view, batch, Step(*known["inputs"]["step"])).values()]).sum()
+        found = outcome(loss, *(p for p in heads if p.requires_grad), features)
+        found["memory"] = method.memory.abs().sum((1, 2)).tolist()[1:]
+        compare(known, found, logits, features.detach(), label)

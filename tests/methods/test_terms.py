@@ -208,6 +208,20 @@ def test_ad_mt_s_student_settles_conflicts_of_its_own_slice(
     assert given.terms()["consistency"] == pytest.approx(RAMP * slow_dice(outputs(3).numpy(), label), rel=1e-4)
 
 
+def test_ss_net_s_prototypes_are_all_pixels_of_a_class_until_it_is_found(make_task: Callable[..., Task]) -> None:
+    method: Any = registry.load("methods", "ss_net")(make_task(), registry.load("methods", "ss_net").Hparams())  # type: ignore[attr-defined]
+    label, nothing = torch.arange(60) % 3, torch.zeros(60, dtype=torch.long)
+    first, second = (torch.randn(60, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    method.train().remember(first, label, nothing)
+    method.remember(second, label, nothing)
+    projected = [method.eval().project(pixels).detach() for pixels in (first, second)]
+    assert method.kept.tolist() == [0, 20, 20, 0] and not method.memory[[0, 3]].any()
+    torch.testing.assert_close(method.memory[1, :20], projected[0][label == 1])
+    method.train().remember(second, label, torch.where(torch.arange(60) < 30, label, 0))
+    assert method.kept.tolist() == [0, 10, 10, 0]
+    torch.testing.assert_close(method.memory[2, :10], projected[1][:30][label[:30] == 2])
+
+
 def test_mc_net(make_task: Callable[..., Task]) -> None:
     given = Given(make_task, "mc_net", [], [], consistency=1, auxiliary=0.5, temperature=0.5)
     heads = [torch.cat([outputs(seed), outputs(seed + 1)]) for seed in (10, 20)]
