@@ -13,7 +13,7 @@ from datasets.slices import Batch
 from methods.adversarial import smoothness
 from methods.method import Step, Task
 from methods.one_network import View
-from tests.methods.recorded import compare, labels, normal, outcome, record
+from tests.methods.recorded import compare, labels, normal, outcome, record, recorded
 
 HALF = Step(10, 20)
 
@@ -131,3 +131,24 @@ def test_ss_net_s_separation(make_task: Callable[..., Task], monkeypatch: pytest
         found = outcome(loss, *(p for p in heads if p.requires_grad), features)
         found["memory"] = method.memory.abs().sum((1, 2)).tolist()[1:]
         compare(known, found, logits, features.detach(), label)
+
+
+def test_dc_net(make_task: Callable[..., Task]) -> None:
+    """Three steps: the threshold moves from one to the next."""
+    method = build(make_task, "dc_net")
+    for number in ("first", "second", "third"):
+        (known,) = (each for each in recorded("dc_net")["records"] if f"{number} of three" in each["what"])
+        first, sharp = known["inputs"]["first seed"], known["inputs"]["logits"]
+        logits = [(sharp * normal(first + i, 4, 4, 32, 32)).requires_grad_() for i in range(2)]
+        encoder, decoder = (
+            [normal(first + start + level, 4, 16 << level, 32 >> level, 32 >> level) for level in range(4)] for start in (2, 6)
+        )
+        maps = [each.requires_grad_() for each in encoder]
+        deepest, answer = torch.zeros(4, 256, 2, 2), logits[1]
+        method.second.forward = lambda maps, decoded=[deepest, *decoder[::-1]]: decoded
+        method.classify.forward = lambda features, answer=answer: answer
+        view = View([*maps, deepest], [], maps[0], logits[0], torch.softmax(logits[0][2:], 1))
+        terms = method.extra(view, batch_of(method, torch.zeros(2, 32, 32, dtype=torch.long)), Step(*known["inputs"]["step"]))
+        loss = torch.stack([value for name, value in terms.items() if name != "auxiliary"]).sum()
+        found = outcome(loss, *logits, *maps) | {"threshold": float(method.threshold)}
+        compare(known, found, *(x.detach() for x in (*logits, *maps)), *decoder)
