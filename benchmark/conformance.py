@@ -107,8 +107,8 @@ class Subject:
         return self.cls(task or made_up_task(), self.cls.Hparams(**{**self.given, **hparams})).train()
 
     def probes(self) -> dict[str, float]:
-        """Values with which terms that wait for a sure network are above zero at once; see ``tunable``."""
-        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra}
+        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Method.probe``."""
+        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra} | self.cls.probe
 
     def tunables(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
         """Numeric hparams: name, field and what ``tunable`` noted."""
@@ -217,7 +217,8 @@ def reduces_to_supervised(subject: Subject) -> None:
     train(method), train(plain, optimiser=make_optimiser(plain, method.scale))
     reported = next(method.children())
     if not same_state(reported, plain.network):
-        raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains")
+        scaled = f" with its sum times {method.scale:g}" if method.scale != 1 else ""
+        raise Violation(f"with {', '.join(weights)} at 0 its first network is not what `supervised` trains{scaled}")
 
 
 def seeds_decide(subject: Subject) -> None:
@@ -274,7 +275,7 @@ def stays_in_training_mode(subject: Subject) -> None:
 
 
 def teachers_follow(subject: Subject) -> None:
-    """a teacher moves with its student, buffers included"""
+    """a teacher moves with its student, statistics included"""
     method = subject.build()
     children = dict(method.named_children())
     frozen = {n: c for n, c in children.items() if [*c.parameters()] and not any(p.requires_grad for p in c.parameters())}
@@ -283,10 +284,17 @@ def teachers_follow(subject: Subject) -> None:
     for name, child in frozen.items():
         if all(torch.equal(p, old) for p, old in zip(child.parameters(), before[name], strict=True)):
             raise Violation(f"{name} takes no gradient and never moved; update it in after_step")
-        alike = [c for n, c in children.items() if n not in frozen and c.state_dict().keys() == child.state_dict().keys()]
-        buffers = [b for b in child.buffers() if b.is_floating_point()]
-        if alike and not any(all(torch.equal(a, b) for a, b in zip(child.buffers(), c.buffers(), strict=True)) for c in alike):
-            raise Violation(f"{name} has {len(buffers)} statistics that differ from its student's; copy the buffers too")
+    statistics = {name: [b.clone() for b in child.buffers() if b.is_floating_point()] for name, child in frozen.items()}
+    for buffer in (
+        b for name, child in children.items() if name not in frozen for b in child.buffers() if b.is_floating_point()
+    ):
+        buffer += 1
+    for index in range(STEPS):  # of several teachers one may move at a time
+        method.after_step(Step(index, STEPS))
+    for name, child in frozen.items():
+        moving = [b for b in child.buffers() if b.is_floating_point()]
+        if still := sum(torch.equal(b, old) for b, old in zip(moving, statistics[name], strict=True)):
+            raise Violation(f"{name} has {still} statistics that do not follow its student's; average or copy the buffers too")
 
 
 def ignores_the_unsure(subject: Subject) -> None:

@@ -17,12 +17,15 @@ def make_teacher(student: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, decay: float, step: Step) -> None:
-    """theta' <- a theta' + (1 - a) theta with a = min(1 - 1/(t+1), decay); buffers (batch-norm statistics) are copied.
+    """theta' <- a theta' + (1 - a) theta with a = min(1 - 1/(t+1), decay), of weights and of the statistics that belong to them.
 
-    Tarvainen & Valpola, NeurIPS 2017, eq. 1; the early average is the true mean. Public code often forgets the buffers.
+    Tarvainen & Valpola, NeurIPS 2017, eq. 1; the early average is the true mean. Running statistics of batch normalisation are averaged
+    like weights (BCP's code does; copied ones would not fit weights that lag, and most public code forgets them); counters are copied.
     """
     alpha = min(1 - 1 / (step.index + 1), decay)
-    averages: list[Tensor] = list(teacher.parameters())
-    torch._foreach_lerp_(averages, list(student.parameters()), 1 - alpha)
-    kept: list[Tensor] = list(teacher.buffers())
-    torch._foreach_copy_(kept, list(student.buffers()))
+    pairs = list(zip(teacher.state_dict().values(), student.state_dict().values(), strict=True))
+    averages: list[Tensor] = [kept for kept, _ in pairs if kept.is_floating_point()]
+    torch._foreach_lerp_(averages, [new for _, new in pairs if new.is_floating_point()], 1 - alpha)
+    for kept, new in pairs:
+        if not kept.is_floating_point():
+            kept.copy_(new)

@@ -1,7 +1,8 @@
 """Self-training with a moving average: the teacher's argmax, tidied, is the pseudo-label of unlabelled slices.
 
-The plain recipe under many methods (e.g. Bai et al., BCP, CVPR 2023, without its copy-paste): of each class and slice only the largest
-connected component is kept. EMA decay as there; the weight and its ramp are those of the field's consistency terms (SSL4MIS).
+The plain recipe under many methods; there is no single source to follow. That of each class and slice only the largest connected component
+is kept, and the EMA decay, are of BCP (Bai et al., CVPR 2023), the weight and its ramp those of the field's consistency terms (SSL4MIS).
+It is not the ablation "BCP without its mixing", which has a supervised warm-up and a constant weight of 1/2.
 """
 
 from __future__ import annotations

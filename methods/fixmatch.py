@@ -1,7 +1,10 @@
 """FixMatch: a confident prediction on the weak view is the pseudo-label of a strong view; the rest is ignored.
 
-Sohn et al., NeurIPS 2020; for segmentation as in SSL4MIS (code/train_fixmatch_cta_2D.py). Confidence is the largest softmax probability
-(that code takes the maximum of min-max-normalised ones), and pixels below the threshold take no part (there they turn into background).
+Sohn et al., NeurIPS 2020; scale and weights of SSL4MIS (code/train_fixmatch_standard_augs.py), where both terms are CE + Dice.
+
+Deviations: confidence is the largest probability, and pixels below the threshold take no part (there, scores are normalised by the highest,
+and pixels that fail turn into background); its value is the paper's .95, since the .8 of that code is of such scores, which most pixels
+pass. That code's loss of complementary labels is left out, and the strong view is UniMatch's.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from methods.views import strong_view
 
 @register("fixmatch")
 class FixMatch(OneNetwork):
-    """L = L_sup + w(t) 1/2 (CE + Dice)(strong view, argmax of the weak view where its probability is at least the threshold)."""
+    """L = 2 L_sup + w(t) (CE + Dice)(strong view, argmax of the weak view where its probability is at least the threshold)."""
+
+    scale: ClassVar = 2
 
     class Hparams(OneNetwork.Hparams):
         weights: ClassVar = ("consistency",)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from datasets.slices import IGNORE
 
 SMOOTHING = 1e-5
+EIGHT = np.ones((3, 3), bool)
 
 
 def dice_loss(probabilities: Tensor, target: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def largest_components(label: Tensor) -> Tensor:
-    """Of each foreground class of each slice only the largest connected component (4 neighbours): (N, H, W) int64, the rest is 0.
+    """Of each foreground class of each slice only the largest connected component (8 neighbours): (N, H, W) int64, the rest is 0.
 
     SciPy on the CPU: labelling components is a sequential search, and a slice takes less than a millisecond.
     """
@@ -48,7 +49,7 @@ def largest_components(label: Tensor) -> Tensor:
     kept = np.zeros_like(found)
     for index, plane in enumerate(found):
         for k in np.unique(plane[plane > 0]):
-            parts, count = ndimage.label(plane == k)
+            parts, count = ndimage.label(plane == k, EIGHT)
             sizes = np.bincount(parts.ravel(), minlength=count + 1)
             kept[index][parts == 1 + sizes[1:].argmax()] = k
     return torch.from_numpy(kept).to(label.device)

@@ -1,7 +1,10 @@
 """MC-Net+: one encoder, three decoders that upsample differently; each follows the sharpened output of the others.
 
-Wu et al., Medical Image Analysis 81, 2022. Temperature .1 and w(t) as there; the reported decoder is the U-Net's own (transposed
-convolutions). Every decoder learns from labels by 1/2 (CE + Dice), the field's supervised term, where the paper has Dice alone.
+Wu et al., Medical Image Analysis 81, 2022 (github.com/ycwu1997/MC-Net, code/train_mcnet_2d.py with mcnet2d_v2); not MC-Net (MICCAI 2021),
+which has two decoders. The U-Net's own decoder, bilinear, is reported as there. Sharpening is theirs, of each class against the rest: where
+no class passes 1/2 the target is near 0 for all. Gradients flow into targets, too.
+
+Deviations: every decoder learns from labels by 1/2 (CE + Dice), the field's supervised term (there: Dice alone).
 """
 
 from __future__ import annotations
@@ -28,12 +31,14 @@ class MCNet(OneNetwork):
         weights: ClassVar = ("auxiliary", "consistency")
         auxiliary: float = tunable(1, low=0.1, high=2, doc="weight of the supervision of the two further decoders")
         consistency: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the weight of mutual consistency")
-        temperature: float = tunable(0.1, low=0.05, high=0.5, minimum=1e-2, maximum=1, doc="of sharpening p^(1/T)")
+        temperature: float = tunable(
+            0.1, low=0.05, high=0.5, minimum=1e-2, maximum=1, doc="of sharpening each class against the rest"
+        )
 
     def build(self, task: Task) -> None:
         super().build(task)
         widths = task.protocol.unet_widths
-        self.further = nn.ModuleList([Decoder(widths, "bilinear"), Decoder(widths, "nearest")])
+        self.further = nn.ModuleList([Decoder(widths, "transposed"), Decoder(widths, "nearest")])
         self.classify = nn.ModuleList(nn.Conv2d(widths[0], task.classes, 3, padding=1) for _ in self.further)
 
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -43,10 +48,21 @@ class MCNet(OneNetwork):
             for decoder, classify in zip(self.further, self.classify, strict=True)
         ]
         labelled = torch.stack([supervised_loss(each[: batch.labelled], batch.label) for each in logits]).sum()
-        p = [torch.softmax(each, 1) for each in (view.logits, *logits)]
-        sharp = [F.normalize(each.detach() ** (1 / self.hp.temperature), p=1, dim=1) for each in p]
-        pairs = [F.mse_loss(p[i], sharp[j]) for i in range(3) for j in range(3) if i != j]
+        consistency = mutual_consistency([view.logits, *logits], self.hp.temperature)
         return {
             "auxiliary": self.hp.auxiliary * labelled,
-            "consistency": self.hp.consistency * step.ramp * torch.stack(pairs).sum(),
+            "consistency": self.hp.consistency * step.ramp * consistency,
         }
+
+
+def mutual_consistency(logits: list[Tensor], temperature: float) -> Tensor:
+    """Sum over pairs of the mean squared difference of one decoder's probabilities and another's, sharpened; logits: (N, K, P, P)."""
+    p = [torch.softmax(each, 1) for each in logits]
+    sharp = [sharpened(each, temperature) for each in p]
+    return torch.stack([F.mse_loss(a, b) for i, a in enumerate(p) for j, b in enumerate(sharp) if i != j]).sum()
+
+
+def sharpened(p: Tensor, temperature: float) -> Tensor:
+    """p^(1/T) / (p^(1/T) + (1 - p)^(1/T)) of each class."""
+    power = 1 / temperature
+    return p**power / (p**power + (1 - p) ** power)

@@ -1,8 +1,12 @@
-"""MCSC: cross-teaching with supervised contrast inside local tiles, at two scales; the parent of CCT-R.
+"""MCSC: cross-teaching with class-balanced supervised contrast of tiles of several slices, at two scales; the parent of CCT-R.
 
-Liu et al., "Multi-Scale Cross Supervised Contrastive Learning", BMVC 2023. Known: both networks' features, tiles, two scales,
-temperature .1, weight 1e-3 a network, unlabelled pixels from a tenth of the steps. Choices: the grids, and tiles that cover the whole
-map (its code's miss a part). Any number of classes (there four).
+Liu et al., "Multi-Scale Cross Supervised Contrastive Learning", BMVC 2023 (github.com/kathyliu579/MCSC). Known: both networks' features,
+tiles that meet at random those of four slices (its batch), denominators balanced over classes, tiles of background alone left out,
+temperature .1, weight .001 a network and scale, unlabelled pixels from a tenth of the steps.
+
+Deviations: the second scale pools the last map further, there it is a deeper map; the grids, and tiles that cover the whole map (there a
+part is missed); labels stand at their own pixels (there they are read in another order than the features); all is trained by the
+protocol's optimiser (there AdamW). Any number of classes (there four).
 """
 
 from __future__ import annotations
@@ -20,19 +24,20 @@ from methods.co_training import Views
 from methods.cross_teaching import CrossTeaching
 from methods.losses import most_likely
 from methods.method import Step, Task, tunable
+from methods.tiles import balanced_contrast, meetings, tiles
 
-STRIDES, TILE = (4, 8), 8
-"""Image pixels a cell at each scale; cells along a tile's side."""
+STRIDES = (4, 8)
+"""Image pixels a cell at each scale."""
 
 
 @register("mcsc")
 class MCSC(CrossTeaching):
-    """L = cross-teaching + w_cl mean over scales of the supervised contrast (Khosla et al., 2020, eq. 2) inside tiles of both networks."""
+    """L = cross-teaching + w_cl sum over scales of the balanced supervised contrast of tiles of both networks and several slices."""
 
     class Hparams(CrossTeaching.Hparams):
         weights: ClassVar = ("exchange", "contrast")
         contrast: float = tunable(
-            0.002, low=1e-4, high=0.1, log=True, doc="weight of the contrast, both networks together [known]"
+            0.002, low=1e-4, high=0.1, log=True, doc="weight of each scale's contrast, both networks together [known]"
         )
         temperature: float = tunable(0.1, low=0.03, high=0.5, log=True, minimum=1e-3, doc="of the contrast [known]")
         contrast_start: float = tunable(
@@ -54,7 +59,7 @@ class MCSC(CrossTeaching):
             told = [most_likely(p[batch.labelled :]) for p in reversed(views.probabilities)]
             classes = [anchor_classes(batch, label, sure, self.hp, step) for sure, label in told]
             scales = [self._contrast(views, classes, stride) for stride in STRIDES]
-            terms["contrast"] = self.hp.contrast * torch.stack(scales).mean()
+            terms["contrast"] = self.hp.contrast * torch.stack(scales).sum()
         return terms
 
     def _contrast(self, views: Views, classes: list[Tensor], stride: int) -> Tensor:
@@ -67,28 +72,5 @@ class MCSC(CrossTeaching):
             cells.append(tiles(vectors.view(len(maps), rows, columns, -1), 0.0))
             middle = F.interpolate(label[:, None].float(), (rows, columns), mode="nearest-exact")[:, 0]
             labels.append(tiles(middle[..., None], float(IGNORE))[..., 0])
-        return supervised_contrast(torch.cat(cells, 1), torch.cat(labels, 1), self.hp.temperature)
-
-
-def tiles(cells: Tensor, fill: float) -> Tensor:
-    """(N, h, w, E) as tiles (T, TILE * TILE, E) that cover all of it; what is missing at the edge is ``fill``."""
-    n, height, width, size = cells.shape
-    padded = F.pad(cells, (0, 0, 0, -width % TILE, 0, -height % TILE), value=fill)
-    split = padded.view(n, padded.shape[1] // TILE, TILE, padded.shape[2] // TILE, TILE, size)
-    return split.permute(0, 1, 3, 2, 4, 5).reshape(-1, TILE * TILE, size)
-
-
-def supervised_contrast(vectors: Tensor, label: Tensor, temperature: float) -> Tensor:
-    """Khosla et al., NeurIPS 2020, eq. 2, inside each tile: unit vectors (T, M, E), label (T, M), IGNORE takes no part.
-
-    Mean over the members that have another of their class in the tile; 0 where none has.
-    """
-    valid = label != IGNORE
-    others = valid[:, None, :] & ~torch.eye(label.shape[1], dtype=torch.bool, device=label.device)
-    same = others & (label[:, :, None] == label[:, None, :])
-    similarity = vectors @ vectors.mT / temperature
-    total = torch.logsumexp(similarity.masked_fill(~others, -1e9), 2, keepdim=True)
-    count = same.sum(2)
-    loss = -((similarity - total) * same).sum(2) / count.clamp(min=1)
-    chosen = valid & (count > 0)
-    return (loss * chosen).sum() / chosen.sum().clamp(min=1)
+        met, label = meetings(torch.stack(cells, 1), torch.stack(labels, 1))
+        return balanced_contrast(met, label, self.hp.temperature)

@@ -151,7 +151,7 @@ class Method(Segmenter):
             high=5,
             log=True,
             minimum=1e-3,
-            doc="factor on the protocol's learning rate; 1 where the published sum of terms is not scaled",
+            doc="factor on the protocol's learning rate",
         )
 
     scale: ClassVar[float] = 1.0
@@ -159,6 +159,8 @@ class Method(Segmenter):
 
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
+    probe: ClassVar[dict[str, float]] = {}
+    """For ``check``: hparams with which every term is there at any step."""
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:

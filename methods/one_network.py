@@ -31,7 +31,7 @@ class View:
 
 
 class OneNetwork(Method):
-    """L = L_sup + the method's own terms + RSL where it is on, all from one pass over labelled and unlabelled slices."""
+    """L = L_sup + the method's own terms + RSL where it is on, all from one pass over labelled and unlabelled slices, times ``scale``."""
 
     class Hparams(RegistrationHparams):
         pass
@@ -58,7 +58,14 @@ class OneNetwork(Method):
             terms |= self.extra(view, batch, step)
         if self.hp.rsl:
             terms["rsl"] = self.rsl([view.logits[n:]], batch, most_likely(view.probabilities)[1], step)
-        return terms
+        return {name: self.scale * term for name, term in terms.items()}
+
+    def registered(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """RSL where it is on, for a method whose own terms look at no unlabelled slice as it is: from a pass of its own."""
+        if not self.hp.rsl:
+            return {}
+        logits = self.network(batch.image[batch.labelled :])
+        return {"rsl": self.rsl([logits], batch, most_likely(torch.softmax(logits, 1))[1], step)}
 
     @abstractmethod
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:

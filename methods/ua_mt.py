@@ -1,7 +1,10 @@
 """UA-MT: a mean teacher whose consistency counts only where the teacher is sure.
 
-Yu et al., MICCAI 2019. Defaults: the ACDC values of SSL4MIS (code/train_uncertainty_aware_mean_teacher_2D.py), with the entropy's maximum
-ln C for C classes, where that code has the ln 2 of the binary case.
+Yu et al., MICCAI 2019. Defaults: the ACDC values of SSL4MIS (code/train_uncertainty_aware_mean_teacher_2D.py).
+
+Deviations: the entropy's maximum is ln C for C classes, where that code has the ln 2 of the binary case, so that with four classes more
+pixels count here (at the end of training all, then it is a mean teacher with twice its weight); the T noisy passes are one batch, there
+batches of two.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from methods.views import noisy
 
 @register("ua_mt")
 class UncertaintyAwareMeanTeacher(MeanTeacher):
-    """L = L_sup + w(t) MSE(student, teacher) over pixels where the entropy of the mean of T noisy teacher passes is low.
+    """L = L_sup + w(t) mean of 1/2 |student - teacher|^2 over pixels where the entropy of the mean of T noisy teacher passes is low.
 
     Low: below (s + (1 - s) ramp) ln C, s = 3/4.
     """
@@ -42,5 +45,5 @@ class UncertaintyAwareMeanTeacher(MeanTeacher):
         entropy = -(mean * (mean + 1e-6).log()).sum(1)
         limit = self.hp.threshold + (1 - self.hp.threshold) * step.ramp
         sure = (entropy < limit * math.log(mean.shape[1])).to(entropy.dtype)
-        distance = ((view.probabilities - target) ** 2).mean(1)
+        distance = ((view.probabilities - target) ** 2).sum(1) / 2
         return {"consistency": self.hp.consistency * step.ramp * (distance * sure).sum() / sure.sum().clamp(min=1)}

@@ -206,13 +206,13 @@ def training(found: list[Field], records: Records) -> Figure | None:
 
 
 def against_published(board: pd.DataFrame, section: tuple[str, ...]) -> Figure | None:
-    """Ours with its interval beside each published number of the same dataset, method and budget; None where there is none."""
+    """Ours with its interval beside each published number of the same dataset, method, variant and budget; None where there is none."""
     from reports.published import published
 
     rows = rows_of(board[(board[SECTION] == list(section)).all(axis=1) & board["dsc"].notna()])
+    ours = [p for p in published() if p.matches]
     pairs = [
-        (row, [p for p in published() if (p.dataset, p.method, p.labels) == (row.dataset, row.variant, row.labels)])
-        for row in rows
+        (row, [p for p in ours if (p.dataset, p.method, p.labels) == (row.dataset, row.variant, row.labels)]) for row in rows
     ]
     pairs = [(row, numbers) for row, numbers in pairs if numbers and row.kind == "run"]
     if not pairs:

@@ -18,24 +18,32 @@ SURE = {"read": "", "secondary": ", from another paper's table", "unchecked": ",
 
 @dataclass(frozen=True)
 class Published:
-    """One published number: DSC in percent, how the weights were selected, and where it stands."""
+    """One published number: DSC in percent, of which variant, how its weights were selected, and where it stands.
+
+    matches: whether the variant is what our ``method`` is.
+    """
 
     dataset: str
     method: str
+    variant: str
     labels: int
     dsc: float
     selection: str
     confidence: str
     source: str
+    matches: bool = True
 
     def __str__(self) -> str:
-        return f"{self.dsc:g} ({self.selection}; {self.source}{SURE[self.confidence]})"
+        return f"{self.dsc:g} ({self.variant}; {self.selection}; {self.source}{SURE[self.confidence]})"
 
     def verdict(self, row: Any) -> str:
         """Ours against it: "within interval", "higher", "lower", or why the two cannot be compared.
 
-        row: of the leaderboard. Unchecked numbers, other protocols and selections on the reported cases are not compared.
+        row: of the leaderboard. Numbers of other variants, unchecked ones, other protocols and selections on the reported cases are not
+        compared.
         """
+        if not self.matches:
+            return f"another variant: {self.variant}"
         if self.confidence == "unchecked":
             return "not comparable: the number is unchecked"
         if row.protocol != "paper":
@@ -57,11 +65,15 @@ def published() -> tuple[Published, ...]:
 
 
 def published_for(row: Any) -> Published | None:
-    """The number to show beside a row of the leaderboard: of its method with published hparams, dataset and budget; the surest first,
-    and among those one that was selected as the row was.
+    """The number to show beside a row of the leaderboard: of its method with published hparams, dataset and budget; first of the same
+    variant, among those the surest, and among those one that was selected as the row was.
     """
     if row.kind != "run":
         return None
     found = [p for p in published() if (p.dataset, p.method, p.labels) == (row.dataset, row.variant, row.labels)]
     order = list(SURE)
-    return min(found, key=lambda p: (order.index(p.confidence), SELECTIONS.get(p.selection) != row.selection), default=None)
+    return min(
+        found,
+        key=lambda p: (not p.matches, order.index(p.confidence), SELECTIONS.get(p.selection) != row.selection),
+        default=None,
+    )

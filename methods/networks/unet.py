@@ -12,7 +12,7 @@ from methods.networks.network import Network
 
 
 class UNet(Network):
-    """U-Net, Ronneberger et al., MICCAI 2015, as in SSL4MIS (code/networks/unet.py) with transposed-convolution upsampling.
+    """U-Net, Ronneberger et al., MICCAI 2015, as in SSL4MIS (code/networks/unet.py), where its parameters' "bilinear: False" is not read.
 
     One level for each of ``widths``. Images (N, channels, H, W) of any size: they are padded to a multiple of the deepest
     stride and the result is cropped again. Features are at full resolution. Channels-last weights are cheaper on a CPU.
@@ -61,9 +61,7 @@ class UNet(Network):
 class Decoder(nn.Module):
     """The U-Net's expanding path. upsampling: "transposed" convolution, or a 1x1 convolution and "bilinear" or "nearest"."""
 
-    def __init__(
-        self, widths: tuple[int, ...], upsampling: Literal["transposed", "bilinear", "nearest"] = "transposed"
-    ) -> None:
+    def __init__(self, widths: tuple[int, ...], upsampling: Literal["transposed", "bilinear", "nearest"] = "bilinear") -> None:
         super().__init__()
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(_up(deep, shallow, upsampling) for deep, shallow in pairs)
@@ -82,7 +80,8 @@ class Decoder(nn.Module):
 def _up(deep: int, shallow: int, upsampling: str) -> nn.Module:
     if upsampling == "transposed":
         return nn.ConvTranspose2d(deep, shallow, 2, stride=2)
-    return nn.Sequential(nn.Conv2d(deep, shallow, 1), nn.Upsample(scale_factor=2, mode=upsampling))
+    corners = True if upsampling == "bilinear" else None
+    return nn.Sequential(nn.Conv2d(deep, shallow, 1), nn.Upsample(scale_factor=2, mode=upsampling, align_corners=corners))
 
 
 def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:

@@ -133,7 +133,7 @@ class DefaultOutside(Supervised):
 BUGS = {
     SameOutput: "term consistency is 0.0",
     StillTeacher: "teacher takes no gradient and never moved",
-    ForgottenBuffers: "statistics that differ from its student's",
+    ForgottenBuffers: "statistics that do not follow its student's",
     LeftInEvaluation: "left in evaluation mode",
     WrongAxis: "softmax over axis 1",
     NotDetached: "consistency flows through 2 passes of network; detach",

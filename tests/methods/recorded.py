@@ -58,7 +58,7 @@ def entries(tensor: Tensor) -> list[float]:
 def outcome(loss: Tensor, *sources: Tensor) -> Outcome:
     """A loss, and the norm and a few entries of its gradient with respect to ``sources``."""
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, sources)])
-    return {"loss": float(loss), "gradient_norm": float(gradient.norm()), "gradient": entries(gradient)}
+    return {"loss": float(loss.detach()), "gradient_norm": float(gradient.norm()), "gradient": entries(gradient)}
 
 
 def compare(record: dict[str, Any], ours: Outcome, *inputs: Tensor) -> None:

@@ -13,6 +13,7 @@ from datasets.slices import Batch
 from methods.adversarial import smoothness
 from methods.method import Step, Task
 from methods.one_network import View
+from methods.unimatch import PerturbedView
 from tests.methods.recorded import compare, labels, normal, outcome, record, recorded
 
 HALF = Step(10, 20)
@@ -47,12 +48,11 @@ def test_crossmatch(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPa
     labelled, weak, strong_1, strong_2, *perturbed = logits
     drawn = iter(boxes(place) for place in known["inputs"]["boxes"])
     monkeypatch.setattr("methods.crossmatch.cutmix_boxes", lambda image: next(drawn))
-    maps, decoded = [torch.zeros(8, 1, 32, 32)], iter([*perturbed, strong_2])
-    method.view = lambda image, n: View(maps, [], maps[0], torch.cat([labelled, weak]), torch.softmax(weak, 1))
-    method.network.forward = lambda image: strong_1
+    maps, told = [torch.zeros(8, 1, 32, 32)], torch.cat([labelled, weak])
+    method.view = lambda image, n: PerturbedView(maps, [], maps[0], told, torch.softmax(weak, 1), torch.cat(perturbed[:2]))
     method.network.encode = lambda image: maps
     method.network.decoder.forward = lambda maps: maps
-    method.network.head = lambda features, size: next(decoded)
+    method.network.head = lambda features, size: torch.cat([strong_1, strong_2, *perturbed[2:]])
     loss = torch.stack([*method.losses(batch_of(method, label), HALF).values()]).sum()
     compare(known, outcome(loss, labelled, strong_1, strong_2, *perturbed), *(x.detach() for x in logits), label)
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from methods.views import blur, boxes, cut_off_boxes, cutmix_boxes, noisy, paste, strong_view
+from methods.views import blur, boxes, cut_off_boxes, cut_out, cutmix_boxes, noisy, paste, strong_view
 
 
 def images(n: int = 6, channels: int = 1, size: int = 40) -> torch.Tensor:
@@ -13,7 +13,7 @@ def images(n: int = 6, channels: int = 1, size: int = 40) -> torch.Tensor:
 
 def test_blur_is_that_of_scipy_with_a_sigma_for_each_image() -> None:
     image, sigma = images(3, 2), torch.tensor([0.3, 1.0, 1.4])
-    found = blur(image, sigma.view(3, 1, 1, 1)).numpy()
+    found = blur(image, sigma.view(3, 1, 1, 1), 4).numpy()
     for i in range(3):
         for c in range(2):
             radius = dict(radius=4, mode="mirror")
@@ -45,10 +45,33 @@ def test_cutmix_boxes_are_rectangles_of_the_stated_area_on_half_of_the_images() 
     assert len({tuple(np.argwhere(box)[0]) for box in found[there]}) > 100
 
 
+def test_blur_of_a_strong_view_scales_with_the_image() -> None:
+    """A step becomes a slope whose width (standard deviation of its derivative) is the same share of the side at any size."""
+    widths = []
+    for size in (128, 512):
+        torch.manual_seed(0)
+        edge = torch.where(torch.arange(size) < size // 2, 0.25, 0.75).expand(300, 1, size, size)
+        slope = strong_view(edge)[:, 0, 0].diff(dim=1)
+        slope = slope / slope.sum(1, keepdim=True)
+        variance = slope @ (torch.arange(1 - size / 2, size / 2) ** 2)
+        widths.append(float(variance.mean().sqrt()) / size)
+    assert widths[0] > 0.002 and 0.85 < widths[0] / widths[1] < 1.1
+
+
+def test_a_cut_out_is_black_and_white_noise_in_a_box_of_half_of_the_images() -> None:
+    torch.manual_seed(0)
+    image = 0.2 + 0.5 * images(600, size=50)
+    changed, box = cut_out(image)
+    assert 0.42 < float(box.flatten(1).any(1).float().mean()) < 0.58 and 0.05 < float(box.float().mean()) < 0.1
+    assert torch.equal(changed[:, 0][~box], image[:, 0][~box])
+    noise = changed[:, 0][box]
+    assert set(noise.unique().tolist()) == {0.0, 1.0} and 0.45 < float(noise.mean()) < 0.55
+
+
 def test_boxes_lie_inside_and_paste_takes_from_them() -> None:
     torch.manual_seed(0)
     image = images(100, size=30)
-    side = torch.full((100, 1, 1, 1), 20.0)
+    side = torch.full((100, 1, 1), 20.0)
     found = boxes(image, side, side)
     assert (found.flatten(1).sum(1) == 400).all()
     inner, outer = torch.ones(100, 1, 30, 30), torch.zeros(100, 1, 30, 30)

@@ -136,6 +136,11 @@ def test_published_numbers_are_compared_only_where_they_can_be() -> None:
     assert claim.verdict(row) == "not comparable: protocol quick"
     row.protocol, row.selection = "paper", "last"
     assert claim.verdict(row) == "not comparable: selection val"
+    for row.variant, said in (("mc_net", "MC-Net, two decoders"), ("ema_self_training", "BCP without its mixing")):
+        for row.selection in ("val", "last"):
+            assert published_for(row).verdict(row) == f"another variant: {said}" and said in str(published_for(row))
+    row.variant, row.labels, row.selection = "supervised", 1, "val"
+    assert not published_for(row).matches  # of 300 iterations
     row.variant, row.labels = "mcsc", 1
     assert published_for(row).verdict(row).startswith("not comparable: the number is unchecked")
     row.kind = "tuned"
