@@ -289,7 +289,8 @@ def teachers_follow(subject: Subject) -> None:
         b for name, child in children.items() if name not in frozen for b in child.buffers() if b.is_floating_point()
     ):
         buffer += 1
-    method.after_step(LATE)
+    for index in range(STEPS):  # of several teachers one may move at a time
+        method.after_step(Step(index, STEPS))
     for name, child in frozen.items():
         moving = [b for b in child.buffers() if b.is_floating_point()]
         if still := sum(torch.equal(b, old) for b, old in zip(moving, statistics[name], strict=True)):

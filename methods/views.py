@@ -13,8 +13,8 @@ TRIES = 128
 """Boxes drawn for an image, of which the first that fits is taken; the largest square one fits with a chance of 1 in 7."""
 
 
-def strong_view(image: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] with other brightness and contrast (80 % of them) and blurred (half of them); nothing moves.
+def strong_view(image: Tensor, blurred: float = BLUR_SHARE) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] with other brightness and contrast (80 % of them), a share of them ``blurred``; nothing moves.
 
     UniMatch (Yang et al., CVPR 2023; its ACDC recipe): ColorJitter(.5, .5, .5, .25), and a Gaussian blur of sigma .1 to 2 pixels of an
     image of 256, scaled with its size.
@@ -22,7 +22,7 @@ def strong_view(image: Tensor) -> Tensor:
     n, scale = len(image), image.shape[-2] / BLUR_SIDE
     image = torch.where(_uniform((n, 1, 1, 1), image, 0, 1) < JITTER_SHARE, jittered(image, JITTER), image)
     sigma, radius = scale * _uniform((n, 1, 1, 1), image, *BLUR_SIGMA), max(1, round(2 * scale * BLUR_SIGMA[1]))
-    return torch.where(_uniform((n, 1, 1, 1), image, 0, 1) < BLUR_SHARE, blur(image, sigma, radius), image)
+    return torch.where(_uniform((n, 1, 1, 1), image, 0, 1) < blurred, blur(image, sigma, radius), image)
 
 
 def jittered(image: Tensor, strength: float) -> Tensor:
@@ -70,6 +70,17 @@ def boxes(image: Tensor, height: Tensor, width: Tensor) -> Tensor:
     return _rectangles(image, top, left, height, width)
 
 
+def cut_off_boxes(image: Tensor) -> Tensor:
+    """(N, H, W) bool, true in boxes of one size, of an area of Beta(4, 4), about random centres and cut off at the edges (AD-MT)."""
+    side = float(torch.distributions.Beta(4.0, 4.0, validate_args=False).sample().sqrt())
+    half = [int(length * side) // 2 for length in image.shape[-2:]]
+    top, left = (
+        torch.randint(length // 8, length, (len(image), 1, 1), device=image.device) - part
+        for length, part in zip(image.shape[-2:], half, strict=True)
+    )
+    return _rectangles(image, top, left, 2 * half[0], 2 * half[1])
+
+
 def paste(box: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
     """``inner`` where ``box`` (N, H, W) is true, ``outer`` elsewhere; images (N, C, H, W) or maps (N, H, W)."""
     return torch.where(box[:, None] if inner.dim() == 4 else box, inner, outer)
@@ -87,8 +98,8 @@ def _fitting_boxes(image: Tensor, areas: int) -> Tensor:
     return _rectangles(image, top, left, height, width) & (_uniform((n, 1, 1), image, 0, 1) < BOX_SHARE)
 
 
-def _rectangles(image: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """(N, H, W) bool, true in the rectangles (N, 1, 1)."""
+def _rectangles(image: Tensor, top: Tensor, left: Tensor, height: Tensor | int, width: Tensor | int) -> Tensor:
+    """(N, H, W) bool, true in the rectangles, (N, 1, 1) or the same for all."""
     rows, columns = (torch.arange(side, device=image.device) for side in image.shape[-2:])
     in_rows = (rows[:, None] >= top) & (rows[:, None] < top + height)
     return in_rows & (columns >= left) & (columns < left + width)

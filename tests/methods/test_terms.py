@@ -214,6 +214,48 @@ def test_unimatch_decodes_clean_and_dropped_out_features_together_and_halves_its
     assert all(torch.equal(2 * term, whole[name]) for name, term in halved.items())
 
 
+def test_ad_mt_s_student_settles_conflicts_of_its_own_slice(
+    make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a box the labels of teachers and student are both those of the slice that is pasted."""
+    given = Given(make_task, "ad_mt", [outputs(3)], [], threshold=0.6, consistency=1, ramp=1)
+    told, order = [outputs(4), outputs(5)], [2, 0, 1]
+    box = torch.zeros(3, 32, 32, dtype=torch.bool)
+    box[:, 5:20, 8:30] = True
+    monkeypatch.setattr("methods.ad_mt.cut_off_boxes", lambda image: box)
+    monkeypatch.setattr(torch, "randperm", lambda n, device: torch.tensor(order))
+    given.method.turn[0] = 1
+    given.method.taught = lambda image, active: told
+    label = np.full((3, 32, 32), IGNORE)
+    taken = 0
+    for n, r, c in np.ndindex(3, 32, 32):
+        at = (order[n] if box[n, r, c] else n, slice(None), r, c)
+        p, q = (t.numpy()[at].astype(float) for t in told)
+        a, b = (math.exp(sum(x * math.log2(x + 1e-10) for x in each)) for each in (p, q))
+        mean, own = (a * p + b * q) / (a + b), given.p[at]
+        settled = p.argmax() != q.argmax() and own.argmax() != mean.argmax() and own.max() > mean.max()
+        taken += settled
+        final = own if settled else mean
+        if final.max() >= 0.6:
+            label[n, r, c] = final.argmax()
+    assert taken > 100 and 0 < (label == IGNORE).mean() < 1
+    assert given.terms()["consistency"] == pytest.approx(RAMP * slow_dice(outputs(3).numpy(), label), rel=1e-4)
+
+
+def test_ss_net_s_prototypes_are_all_pixels_of_a_class_until_it_is_found(make_task: Callable[..., Task]) -> None:
+    method: Any = registry.load("methods", "ss_net")(make_task(), registry.load("methods", "ss_net").Hparams())  # type: ignore[attr-defined]
+    label, nothing = torch.arange(60) % 3, torch.zeros(60, dtype=torch.long)
+    first, second = (torch.randn(60, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    method.train().remember(first, label, nothing)
+    method.remember(second, label, nothing)
+    projected = [method.eval().project(pixels).detach() for pixels in (first, second)]
+    assert method.kept.tolist() == [0, 20, 20, 0] and not method.memory[[0, 3]].any()
+    torch.testing.assert_close(method.memory[1, :20], projected[0][label == 1])
+    method.train().remember(second, label, torch.where(torch.arange(60) < 30, label, 0))
+    assert method.kept.tolist() == [0, 10, 10, 0]
+    torch.testing.assert_close(method.memory[2, :10], projected[1][:30][label[:30] == 2])
+
+
 def test_mc_net(make_task: Callable[..., Task]) -> None:
     given = Given(make_task, "mc_net", [], [], consistency=1, auxiliary=0.5, temperature=0.5)
     heads = [torch.cat([outputs(seed), outputs(seed + 1)]) for seed in (10, 20)]

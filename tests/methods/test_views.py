@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from methods.views import blur, boxes, cut_out, cutmix_boxes, noisy, paste, strong_view
+from methods.views import blur, boxes, cut_off_boxes, cut_out, cutmix_boxes, noisy, paste, strong_view
 
 
 def images(n: int = 6, channels: int = 1, size: int = 40) -> torch.Tensor:
@@ -83,3 +83,14 @@ def test_noise_has_its_width_and_is_clipped_at_twice_that() -> None:
     torch.manual_seed(0)
     added = noisy(torch.zeros(10, 1, 50, 50), 0.1)
     assert added.abs().max() <= 0.2 and 0.08 < float(added.std()) < 0.1 and abs(float(added.mean())) < 0.01
+
+
+def test_boxes_that_are_cut_off_have_one_size_inside_the_image() -> None:
+    """Away from the edges every box of a batch is as high and wide as the others; centres lie behind the first eighth."""
+    torch.manual_seed(3)
+    box = cut_off_boxes(torch.zeros(400, 1, 40, 60))
+    for axis, length in ((2, 40), (1, 60)):
+        sides = box.any(axis).sum(1)
+        assert sides.max() == 2 * (sides.max() // 2) and (sides == sides.max()).float().mean() > 0.1
+        assert sides.min() >= sides.max() // 2 and sides.max() < length
+    assert 0.2 < torch.stack([cut_off_boxes(torch.zeros(8, 1, 40, 40)).float().mean() for _ in range(50)]).mean() < 0.6
