@@ -71,7 +71,13 @@ DatasetOption = Annotated[str, typer.Option(help="See `ls datasets`.")]
 DataOption = Annotated[
     Path | None, typer.Option(help="The dataset's folder, or a file of `prepare --pack`; phantom needs none.")
 ]
-ProtocolOption = Annotated[str, typer.Option(help="smoke, quick, paper-short, paper or paper-bf16; see `ls protocols`.")]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        help="smoke, quick, paper-short, paper or paper-bf16 (see `ls protocols`), one of them with rules of your own,"
+        " name[rule=value,...], or a YAML file of `base` and rules."
+    ),
+]
 RunsOption = Annotated[
     int | None, typer.Option(min=1, callback=give_way, help="N runs: run r labels draw r and uses seed r.  [default: 1]")
 ]
@@ -221,12 +227,13 @@ def ablate(
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
     session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking)
     failed = _carry_out(session, dry_run)
-    remember(Ablation(dataset, protocol, design), session.store)
+    chosen = session.cells[0].protocol.name
+    remember(Ablation(dataset, chosen, design), session.store)
     from reports import ablation, leaderboard
 
     table, _ = session.report()
     records = session.records()
-    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / design.name)
+    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / chosen / design.name)
     out.print(leaderboard.to_terminal(table))
     out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
     _wrote(files)
@@ -359,7 +366,7 @@ def _list_cells(store: Path) -> None:
     from benchmark.store import Store
 
     found = statuses(Store(store))
-    rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.name, f"{s.cell}", s.note) for s in found]
+    rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.title, f"{s.cell}", s.note) for s in found]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     colours = {"done": "green", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
     for state, *texts in rows:
@@ -424,7 +431,7 @@ def check(
     import time
 
     from benchmark import registry
-    from benchmark.grid import split_list
+    from benchmark.grammar import split_list
 
     known = registry.entries("methods")
     mine = [name for name, entry in known.items() if plugin and entry.plugin]

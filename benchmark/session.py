@@ -186,7 +186,7 @@ class Session:
             seconds = {cell.id: self._estimate(cell) for cell in self.todo}
         for cell in self.cells:
             waits = cell.id in todo
-            numbers = map(str, (cell.labels, cell.draw, cell.seed, cell.protocol.name))
+            numbers = map(str, (cell.labels, cell.draw, cell.seed, escape(cell.protocol.title)))
             estimate = duration(seconds[cell.id]) if waits else ""
             table.add_row(cell.id, escape(cell.variant), *numbers, "to do" if waits else "done", estimate)
         left = duration(sum(seconds.values()) / self.site.at_once)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases
+from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases, titled
 from reports.statistics import (
     Ranks,
     better_probability,
@@ -36,7 +36,7 @@ class Field:
     """Everything that ran at one budget on one test set: DSC of each variant for every run and case.
 
     section: dataset, protocol, kind, test set. scores: (variants, runs, cases) fractions, variants best first; NaN where a run of a
-    variant is not done. runs: (draw, seed).
+    variant is not done. runs: (draw, seed). protocol_title: the protocol as titles call it.
     """
 
     section: tuple[str, ...]
@@ -45,6 +45,7 @@ class Field:
     runs: tuple[tuple[int, int], ...]
     cases: tuple[str, ...]
     scores: np.ndarray
+    protocol_title: str
 
     @cached_property
     def means(self) -> np.ndarray:
@@ -113,6 +114,7 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
     cases = reported_cases(records, ["dsc"], selection)
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
+    titles = dict(zip(records.cells["protocol"], titled(records.cells), strict=True))
     groups: Any = scores.groupby([*SECTION, "labels"], observed=True)
     for (*section, labels), part in groups:
         table = part.pivot_table(index="variant", columns=["draw", "seed", "case"], values="value", observed=True)
@@ -121,7 +123,7 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
         full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
         order = full.mean(axis=1).sort_values(ascending=False, kind="stable").index
         values = full.loc[order].to_numpy().reshape(len(order), len(runs), len(names))
-        yield Field(tuple(section), int(labels), tuple(map(str, order)), runs, names, values)
+        yield Field(tuple(section), int(labels), tuple(map(str, order)), runs, names, values, titles[section[1]])
 
 
 def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:

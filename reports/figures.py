@@ -57,8 +57,9 @@ def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
         figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
         for axes in grid.flat[len(facets) :]:
             axes.remove()
-        for axes, ((dataset, protocol, kind, test_set), part) in zip(grid.flat, facets, strict=False):
+        for axes, ((dataset, _, kind, test_set), part) in zip(grid.flat, facets, strict=False):
             _draw_facet(axes, part, variants)
+            protocol = part["protocol_title"].iloc[0]
             axes.set_title(f"{dataset}: {test_set}, protocol {protocol}{TRACK[str(kind)]}", loc="left", fontsize="medium")
         for axes in grid[:, 0]:
             axes.set_ylabel("DSC (%) with 95 % interval")

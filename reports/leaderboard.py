@@ -33,7 +33,7 @@ COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_failed", "runs_unfinished", *COST, *TUNING, "error"],
+    *["runs_done", "runs_failed", "runs_unfinished", *COST, *TUNING, "error", "protocol_title"],
 ]
 
 
@@ -87,6 +87,11 @@ def reported_cases(records: Records, metrics: list[str], selection: str = "last"
     return cases if every_network else cases[cases["network"] == cases["reported"]]
 
 
+def titled(cells: pd.DataFrame) -> pd.Series:
+    """Each cell's protocol as titles call it: with its rules where the name does not say them. Old records have the name alone."""
+    return cells["protocol_title"].fillna(cells["protocol"]) if "protocol_title" in cells else cells["protocol"]
+
+
 def rows_of(table: pd.DataFrame) -> list[Any]:
     """A table's rows as named tuples."""
     return list(table.itertuples())
@@ -130,8 +135,10 @@ def _place(cells: pd.DataFrame, columns: list[str]) -> str:
 
 def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     """Per METHOD: how many runs are done and failed, why, and what they cost."""
+    titles = titled(cells)
     cells = cells.reindex(columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit"])
     cells = cells.assign(**{f"runs_{outcome}": cells["outcome"] == outcome for outcome in OUTCOMES})
+    cells["protocol_title"] = titles
     for name in TUNING:
         cells[name] = [
             spent[name.removeprefix("tuning_")] if isinstance(spent, dict) else math.nan for spent in cells["tuning"]
@@ -141,7 +148,7 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
         [
             by_method[[f"runs_{outcome}" for outcome in OUTCOMES]].sum(),
             by_method[COST].mean(),
-            by_method[["train_cases", "val_cases", "spacing_unit", *TUNING]].first(),
+            by_method[["train_cases", "val_cases", "spacing_unit", "protocol_title", *TUNING]].first(),
             by_method["error"].agg(lambda errors: "; ".join(sorted(set(errors.dropna())))),
         ],
         axis=1,
@@ -244,7 +251,8 @@ NOTES = (
 
 def _sections(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
     """A title and the rows of each dataset, protocol and test set."""
-    for (dataset, protocol, kind, test_set), part in table.groupby(SECTION, sort=False):
+    for (dataset, _, kind, test_set), part in table.groupby(SECTION, sort=False):
+        protocol = part["protocol_title"].iloc[0]
         counts = sorted({int(count) for count in part["cases"].dropna()})
         size = f"{' or '.join(map(str, counts))} cases" if counts else "no scores"
         yield (

@@ -24,6 +24,7 @@ from reports.leaderboard import (
     case_seconds,
     reported_cases,
     rows_of,
+    titled,
     tuning_text,
 )
 from reports.published import published_for
@@ -143,11 +144,9 @@ def _row(row: Any) -> dict[str, Any]:
     asked = row.runs_done + row.runs_failed + row.runs_unfinished
     scored = not math.isnan(row.dsc)
     return {
-        **{
-            name: getattr(row, name)
-            for name in ("dataset", "protocol", "test_set", "selection", "network", "passes", "seconds")
-        },
+        **{name: getattr(row, name) for name in ("dataset", "test_set", "selection", "network", "passes", "seconds")},
         **{"method": row.variant, "labels": int(row.labels), "class": ALL_CLASSES, "track": TRACKS[row.kind]},
+        "protocol": row.protocol_title,
         **{
             "dsc": 100 * row.dsc,
             "nsd": 100 * row.nsd,
@@ -214,7 +213,7 @@ def summary(records: Records, baseline: str) -> list[str]:
     runs = done.groupby(["draw", "seed"]).ngroups if len(done) else 0
     first = (
         f"{cells['variant'].nunique()} methods and variants on {_listed(cells['dataset'])} with {_listed(cells['labels'])} labelled"
-        f" cases, protocol {_listed(cells['protocol'])}: {counts['done']} cells done in {runs} run{'s' * (runs != 1)} (draw, seed)"
+        f" cases, protocol {_listed(titled(cells))}: {counts['done']} cells done in {runs} run{'s' * (runs != 1)} (draw, seed)"
         f"{''.join(f', {counts[o]} {o}' for o in OUTCOMES[1:] if counts[o])}."
     )
     rules = (
@@ -271,13 +270,13 @@ def _named(verdict: str, variants: pd.Series) -> str:
 
 
 def _place(field: Field) -> str:
-    return f"{section_title(field.section)}, {field.labels} labelled"
+    return f"{section_title(field)}, {field.labels} labelled"
 
 
-def section_title(section: tuple[str, ...]) -> str:
+def section_title(field: Field) -> str:
     """Dataset, test set, protocol and track, as a person says it."""
-    dataset, protocol, kind, test_set = section
-    return f"{dataset}, {test_set}, protocol {protocol}{TRACK[kind]}"
+    dataset, _, kind, test_set = field.section
+    return f"{dataset}, {test_set}, protocol {field.protocol_title}{TRACK[kind]}"
 
 
 def picture(png: bytes) -> str:

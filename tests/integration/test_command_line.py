@@ -97,7 +97,7 @@ def test_an_ablation_uses_the_store_and_reports_effects(
     result = bench("ablate", *options)
     assert result.returncode == 0, result.stderr
     assert "rsl x reps" in result.stdout and "cctr: effects of rsl, reps on test" in result.stdout
-    folder = store / "report" / "ablation" / "acdc" / "cctr-rsl-reps"
+    folder = store / "report" / "ablation" / "acdc" / "smoke" / "cctr-rsl-reps"
     assert {path.name for path in folder.iterdir()} >= {"effects.csv", "effects.md", "interactions.png", "waterfall.svg"}
     refused = call("ablate", *options[:-1], "rlsl")
     assert refused.returncode == 2 and "rlsl" in refused.stderr and "Traceback" not in refused.stderr
