@@ -70,6 +70,8 @@ class Protocol(BaseModel):
     """Learning rate at step t of T: learning_rate * (1 - t/T)^power."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of networks in training: bfloat16 is autocast, with weights, optimiser and predictions in float32."""
+    augmentation: Literal["weak", "strong"] = "weak"
+    """Of every batch, labelled and unlabelled: the field's, or nnU-Net's (``datasets.augmentation``)."""
     validations: Count
     """How many times the validation cases are scored, evenly spread, the last after the last step."""
     tolerance: float = Field(default=2.0, gt=0)
@@ -77,8 +79,10 @@ class Protocol(BaseModel):
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the usual precision, and without a base where there is none: what was written before there were such is as it was."""
+        """Without the usual precision and augmentation, and without a base where there is none: as before there were such."""
         fields: dict[str, Any] = dump(self)
+        if self.augmentation == "weak":
+            del fields["augmentation"]
         if self.precision == "float32":
             del fields["precision"]
         if not self.base:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from datasets.augmentation import blur
 
 JITTER, JITTER_SHARE = 0.5, 0.8
 BLUR_SIGMA, BLUR_SHARE = (0.1, 2.0), 0.5
@@ -24,17 +25,6 @@ def strong_view(image: Tensor) -> Tensor:
     changed = ((changed - mean) * contrast + mean).clamp(0, 1)
     image = torch.where(_uniform(n, image, 0, 1) < JITTER_SHARE, changed, image)
     return torch.where(_uniform(n, image, 0, 1) < BLUR_SHARE, blur(image, _uniform(n, image, *BLUR_SIGMA)), image)
-
-
-def blur(image: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of each image (N, C, H, W) by its own sigma (N, 1, 1, 1), pixels; edges are reflected."""
-    n, channels, height, width = image.shape
-    radius = min(4, height - 1, width - 1)
-    offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    kernel = torch.softmax(-(offsets**2) / (2 * sigma.view(n, 1) ** 2), 1).repeat_interleave(channels, 0)
-    flat = F.pad(image.reshape(1, n * channels, height, width), (radius,) * 4, mode="reflect")
-    rows = F.conv2d(flat, kernel[:, None, :, None], groups=n * channels)
-    return F.conv2d(rows, kernel[:, None, None, :], groups=n * channels).reshape(image.shape)
 
 
 def noisy(image: Tensor, std: float) -> Tensor:
