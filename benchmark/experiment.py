@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmark import environment, registry
 from benchmark.errors import DiskFull
-from benchmark.evaluation import evaluate, validation_score
+from benchmark.evaluation import evaluate, never_predicted, validation_score
 from benchmark.files import FULL, disk_full_is_told
 from benchmark.grid import Cell
 from benchmark.store import CASE_COLUMNS, PROGRESS, CellFolder, Store, describe_cell
@@ -141,6 +141,9 @@ def _run(
             method, method.task.bank, protocol, cell.seed, folder, score if validation else None, tell, stopping, floor
         )
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
+    never = None
+    if validation and isinstance(method, Method):
+        never = never_predicted(method, validation, dataset.classes, protocol, device)
     began = time.perf_counter()
     cases = _test(method, dataset, cell, fitted, device, validation)
     if isinstance(method, Propagator):
@@ -156,6 +159,7 @@ def _run(
         "best_step": fitted.best_step,
         "steps_done": fitted.steps,
         "looks": fitted.looks,
+        "never_predicted": never,
         "validation": fitted.best_score if fitted.best_state else None,
         "validation_last": fitted.looks[-1][1] if fitted.looks else None,
         "train_cases": len(dataset.split.train) + len(dataset.split.unlabelled),

@@ -29,7 +29,7 @@ STYLE: Any = {
 }
 MARKERS = "osD^vPX<>p"
 SIDE_BY_SIDE = 3  # facets in a row
-LEGEND_WIDTH = 24  # characters; a longer name is folded
+LEGEND_WIDTH, TITLE_WIDTH = 24, 56  # characters; what is longer is folded
 STEP, SPREAD = 0.06, 0.4  # between variants at a budget, at most in all: so that their intervals do not cover each other
 
 
@@ -60,7 +60,8 @@ def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
         for axes, ((dataset, _, kind, test_set), part) in zip(grid.flat, facets, strict=False):
             _draw_facet(axes, part, variants)
             protocol = part["protocol_title"].iloc[0]
-            axes.set_title(f"{dataset}: {test_set}, protocol {protocol}{TRACK[str(kind)]}", loc="left", fontsize="medium")
+            title = f"{dataset}: {test_set}, protocol {protocol}{TRACK[str(kind)]}"
+            axes.set_title(textwrap.fill(title, TITLE_WIDTH), loc="left", fontsize="medium")
         for axes in grid[:, 0]:
             axes.set_ylabel("DSC (%) with 95 % interval")
         handles = [Line2D([], [], label=_name(table, variant), **look(i)) for i, variant in enumerate(variants)]

@@ -26,6 +26,7 @@ from reports.leaderboard import (
     rows_of,
     titled,
     tuning_text,
+    unconverged_in_words,
 )
 from reports.published import published_for
 from reports.statistics import smallest_p
@@ -80,6 +81,7 @@ COLUMNS = [
     Column("nsd", "NSD %", digits=1, more_is_better=True),
     Column("missed", "Missed", "text", sort="missed_share", help="structures in only one of prediction and truth"),
     Column("missed_share", ""),
+    Column("note", "Note", "text", help="rows with a class that some runs never find are in no rank and no comparison"),
     Column("used", "Labels used", "text", help="labelled cases, and those whose labels chose the weights"),
     Column("runs", "Runs", "text", help="done, of all asked for"),
     Column("network", "Network", "text"),
@@ -157,6 +159,7 @@ def _row(row: Any) -> dict[str, Any]:
         "interval": f"{100 * row.dsc_low:.1f} to {100 * row.dsc_high:.1f}" if not math.isnan(row.dsc_low) else None,
         "missed": f"{row.missed:.0f}/{row.structures:.0f}" if scored else None,
         "missed_share": row.missed / row.structures if scored else None,
+        "note": unconverged_in_words(row) or None,
         "used": f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels),
         "runs": f"{row.runs_done}/{asked}" + (f", {row.runs_failed} failed" if row.runs_failed else ""),
         "parameters": row.parameters / 1e6,
@@ -171,7 +174,7 @@ def _row(row: Any) -> dict[str, Any]:
 def _compared(fields: list[Field], baseline: str) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Ranks, and the comparison with the baseline, by section, budget and variant."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for field in fields:
+    for field in (field.ranked for field in fields if field.ranked.variants):
         against = field.against(baseline_of(baseline, field.section)).set_index("variant")
         for i, variant in enumerate(field.variants):
             ranks = field.ranks
@@ -234,7 +237,11 @@ def _listed(values: pd.Series) -> str:
 def in_words(found: list[Field], baseline: str) -> list[str]:
     """What each budget's data can and cannot support, a sentence or two each."""
     lines = []
-    for field in found:
+    for whole in found:
+        field = whole.ranked
+        left_out = [f"{variant}: {words}" for variant, words in whole.unconverged.items()]
+        if left_out:
+            lines.append(f"{_place(field)}, in no rank and no comparison: {'; '.join(left_out)}.")
         if len(field.variants) < 2:
             continue
         others, cases, runs = len(field.variants) - 1, len(field.cases), len(field.runs)

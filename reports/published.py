@@ -38,6 +38,8 @@ class Published:
         """
         if self.confidence == "unchecked":
             return "not comparable: the number is unchecked"
+        if row.runs_unconverged:
+            return "not comparable: not converged"
         if row.protocol != "paper":
             return f"not comparable: protocol {row.protocol}"
         if SELECTIONS.get(self.selection) != row.selection:

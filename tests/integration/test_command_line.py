@@ -111,6 +111,9 @@ def test_rules_of_one_s_own_run_are_ablated_tuned_and_reported(call: Call, small
     assert f"protocol {rules}, last weights" in ablated.stdout and "Effect of" in ablated.stdout
     records = [json.loads(path.read_text()) for path in store.glob("acdc/*/*/record.json")]
     assert {(r["protocol"], r["steps"]) for r in records} == {(rules, 6)} and len({r["protocol_hash"] for r in records}) == 1
+    classes = {"right ventricle", "myocardium", "left ventricle"}
+    assert all(set(r["never_predicted"]) <= classes for r in records)
+    assert any(r["never_predicted"] for r in records) == ("not converged at this length" in ablated.stdout)
 
     (tmp_path / "mine.yaml").write_text("base: smoke\nsteps: 6\n")
     from_file = [*small(store, "--labels", "1", "--protocol", tmp_path / "mine.yaml"), "--methods", "supervised"]
