@@ -1,10 +1,11 @@
 """Augmentation as tensor programs: the field's weak one, and the strong one of nnU-Net.
 
 Strong is nnU-Net's recipe in 2-D: what is done to how many slices and how much stands in MIC-DKFZ/nnUNet, branch nnunetv1,
-nnunet/training/data_augmentation/data_augmentation_moreDA.py and default_data_augmentation.py (2-D, square patches: any rotation), and
-in MIC-DKFZ/batchgenerators, batchgenerators/augmentations. Written anew for batches. Three things differ: intensities are in [0, 1] and
-stay there, so noise counts in standard deviations of the slice; slices are interpolated once, bilinearly; and the elastic field is milder,
-rms displacements of up to 1 % of the side (nnU-Net's default trainer has none at all, its parameters an alpha of up to 200).
+nnunet/training/data_augmentation/data_augmentation_moreDA.py and default_data_augmentation.py (2-D, square patches: any rotation) and
+nnunet/training/network_training/nnUNetTrainerV2.py (scale), and in MIC-DKFZ/batchgenerators, batchgenerators/augmentations. Written anew
+for batches. Three things differ. Intensities are in [0, 1] and stay there (nnU-Net's have mean 0 and standard deviation 1), so noise
+counts in standard deviations of the slice. Slices are interpolated once, bilinearly. The elastic field is milder, rms displacements of up
+to 1 % of the side: nnU-Net's default trainer has none at all, its parameters an alpha of up to 200.
 """
 
 from __future__ import annotations
