@@ -10,12 +10,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import yaml
-
 from benchmark import registry
 from benchmark.errors import BadInput
-from benchmark.files import write_atomically
-from benchmark.grid import Selection, as_typed, digest, resolve, split_item, split_list
+from benchmark.files import safe_name, write_atomically
+from benchmark.grammar import as_typed, parse_value, split, split_item, split_list
+from benchmark.grid import Selection, digest, resolve
 from benchmark.store import Store
 
 FOLDER = "ablations"
@@ -47,8 +46,10 @@ class Ablation:
 
 def remember(ablation: Ablation, store: Store) -> None:
     """Put the ablation down in the store."""
-    name = f"{ablation.dataset}-{ablation.protocol}-{ablation.design.name}-{digest(asdict(ablation))}.json"
-    write_atomically(store.root / FOLDER / name, json.dumps(asdict(ablation), indent=1).encode())
+    name = safe_name("-".join([ablation.dataset, ablation.protocol, ablation.design.name]))
+    write_atomically(
+        store.root / FOLDER / f"{name}-{digest(asdict(ablation))}.json", json.dumps(asdict(ablation), indent=1).encode()
+    )
 
 
 def remembered(*stores: Store) -> list[Ablation]:
@@ -106,7 +107,7 @@ def _parse_factors(text: str, base: Selection) -> dict[str, list[Any]]:
             raise BadInput(f"--factors: {factor} comes twice; expected each factor once")
         if not equals and not isinstance(base.hparams[factor], bool):
             raise BadInput(f"--factors: {factor} is no switch; expected its levels, baseline first, e.g. {factor}=LEVEL|LEVEL")
-        factors[factor] = [yaml.safe_load(value) for value in values.split("|")] if equals else [False, True]
+        factors[factor] = [parse_value("--factors", value) for value in split(values, "|")] if equals else [False, True]
         if len(factors[factor]) < 2:
             raise BadInput(f"--factors: {item!r} has one level; expected two or more, e.g. {factor}=LEVEL|LEVEL")
     if not factors:

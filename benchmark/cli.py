@@ -73,7 +73,13 @@ DatasetOption = Annotated[str, typer.Option(help="See `ls datasets`.")]
 DataOption = Annotated[
     Path | None, typer.Option(help="The dataset's folder, or a file of `prepare --pack`; phantom needs none.")
 ]
-ProtocolOption = Annotated[str, typer.Option(help="smoke, quick, paper-short, paper or paper-bf16; see `ls protocols`.")]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        help="smoke, quick, paper-short, paper or paper-bf16 (see `ls protocols`), one of them with rules of your own,"
+        " name[rule=value,...], or a YAML file of `base` and rules."
+    ),
+]
 RunsOption = Annotated[
     int | None, typer.Option(min=1, callback=give_way, help="N runs: run r labels draw r and uses seed r.  [default: 1]")
 ]
@@ -245,12 +251,13 @@ def ablate(
     done = _finished(stale, again)
     session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, done)
     failed = _carry_out(session, dry_run)
-    remember(Ablation(dataset, protocol, design), session.store)
+    chosen = session.cells[0].protocol.name
+    remember(Ablation(dataset, chosen, design), session.store)
     from reports import ablation, leaderboard
 
     table, _ = session.report()
     records = session.records()
-    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / design.name)
+    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / chosen / design.name)
     out.print(leaderboard.to_terminal(table))
     out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
     _wrote(files)
@@ -391,7 +398,7 @@ def _list_cells(store: Path) -> None:
     from benchmark.store import Store
 
     found = statuses(Store(store))
-    rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.name, f"{s.cell}", s.note) for s in found]
+    rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.title, f"{s.cell}", s.note) for s in found]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     colours = {"done": "green", "outdated": "yellow", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
     for state, *texts in rows:
@@ -461,7 +468,7 @@ def check(
     import time
 
     from benchmark import registry
-    from benchmark.grid import split_list
+    from benchmark.grammar import split_list
 
     known = registry.entries("methods")
     mine = [name for name, entry in known.items() if plugin and entry.plugin]

@@ -13,7 +13,6 @@ directory, and ``~/`` is the home folder.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import Counter
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import typer
 
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, meant
 
 EXCLUDED_BY = {"runs": ("draws", "seeds"), "draws": ("runs",), "seeds": ("runs",)}
 
@@ -39,9 +38,7 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
     for key, value in _read(file).items():
         name = key.replace("-", "_")
         if name not in options:
-            near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise BadInput(f"{file}: {key!r} is no option of {context.info_name}; {hint}known: {', '.join(options)}")
+            raise BadInput(f"{file}: {key!r} is no option of {context.info_name}; {meant(name, options)}")
         if name in found:
             raise BadInput(f"{file} has {name} twice; expected it once, with dashes or underscores")
         if value is None:

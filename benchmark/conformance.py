@@ -138,7 +138,7 @@ def make_optimiser(method: Method, scale: float = 1.0) -> torch.optim.Optimizer:
 
 def losses(method: Method, step: Step) -> dict[str, Tensor]:
     """The method's terms on the batch of ``step``."""
-    batch = method.task.bank.batch(0, step.index, 4, 4)
+    batch = method.task.bank.batch(0, step.index, 4, 4, method.augmentation)
     torch.manual_seed(100 + step.index)
     return method.losses(batch, step)
 

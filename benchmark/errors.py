@@ -1,5 +1,10 @@
 """The exceptions that mean: the user can fix this."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class BadInput(Exception):
     """One clear sentence: which file or option, what was found, what was expected, what to do. The command ends with exit code 2."""
@@ -7,3 +12,10 @@ class BadInput(Exception):
 
 class DiskFull(BadInput):
     """Nothing more can be written; what is there is whole."""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'steps'? known: ...``: the end of a sentence on a name that is not known."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(known)}"

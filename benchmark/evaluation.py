@@ -116,3 +116,16 @@ def validation_score(method: Method, volumes: list[Volume], classes: int, protoc
             total = int(found.sum()) + int(truth.sum())
             scores.append(2 * int((found & truth).sum()) / total if total else 1.0)
     return float(np.mean(scores))
+
+
+def never_predicted(
+    method: Method, volumes: list[Volume], classes: tuple[str, ...], protocol: Protocol, device: torch.device
+) -> list[str]:
+    """The foreground classes that are in some of the volumes and in no prediction of the reported network."""
+    there, found = np.zeros(len(classes), dtype=bool), np.zeros(len(classes), dtype=bool)
+    for volume, predictions in zip(volumes, predict(method, volumes, protocol, device, reported_only=True), strict=True):
+        assert volume.label is not None
+        (prediction,) = predictions.values()
+        found[np.unique(prediction)] = True
+        there[np.unique(volume.label)] = True
+    return [name for name, missing in zip(classes[1:], (there & ~found)[1:], strict=True) if missing]

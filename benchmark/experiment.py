@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from benchmark import environment, registry
 from benchmark.errors import DiskFull
-from benchmark.evaluation import evaluate, validation_score
+from benchmark.evaluation import evaluate, never_predicted, validation_score
 from benchmark.files import FULL, disk_full_is_told
 from benchmark.fingerprint import Code, code_of
 from benchmark.grid import Cell
@@ -158,6 +158,9 @@ def _run(
             code.id,
         )
     last_state = {key: value.detach().cpu().clone() for key, value in method.state_dict().items()}
+    never = None
+    if validation and isinstance(method, Method):
+        never = never_predicted(method, validation, dataset.classes, protocol, device)
     began = time.perf_counter()
     cases = _test(method, dataset, cell, fitted, device, validation)
     if isinstance(method, Propagator):
@@ -174,6 +177,7 @@ def _run(
         "best_step": fitted.best_step,
         "steps_done": fitted.steps,
         "looks": fitted.looks,
+        "never_predicted": never,
         "validation": fitted.best_score if fitted.best_state else None,
         "validation_last": fitted.looks[-1][1] if fitted.looks else None,
         "train_cases": len(dataset.split.train) + len(dataset.split.unlabelled),

@@ -14,11 +14,18 @@ from benchmark.errors import DiskFull
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DIGEST_BYTES = 32
+LONGEST_NAME = 120
 
 
 def checksum(content: bytes) -> str:
     """SHA-256, in hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+def safe_name(text: str) -> str:
+    """A file's name from text that may hold anything, without a suffix; what is long ends in a digest instead."""
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
+    return name if len(name.encode()) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 4]}-{checksum(text.encode())[:12]}"
 
 
 @contextmanager

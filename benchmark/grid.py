@@ -1,6 +1,6 @@
 """Cells and grids: what a command asks for, and what makes two cells the same.
 
-Selection grammar: a comma list of ``name`` or ``name[param=value,...]``, e.g. ``cctr[rsl=false,reps=false],cps``.
+Methods are a comma list in the words of ``benchmark.grammar``, e.g. ``cctr[rsl=false,reps=false],cps``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
 from benchmark.errors import BadInput
+from benchmark.grammar import as_typed, split_item, split_list
 from benchmark.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class Cell(BaseModel):
     @property
     def id(self) -> str:
         """Short hash of everything that can change the result."""
-        same = self.model_dump(mode="json", exclude={"variant", "labels", "trial", "tuning"})
+        same = self.model_dump(mode="json", exclude={"variant", "labels", "trial", "tuning", "protocol"})
+        same["protocol"] = self.protocol.rules()
         if self.kind != "run":
             same |= {"kind": self.kind, "trial": self.trial and self.trial.model_dump(mode="json")}
         return digest(same)
@@ -121,25 +122,6 @@ def parse_methods(text: str) -> list[Selection]:
     return list({s.variant: s for s in selections}.values())
 
 
-def split_list(text: str) -> list[str]:
-    """Split at commas outside brackets."""
-    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
-
-
-def split_item(option: str, item: str) -> tuple[str, dict[str, Any]]:
-    """A method's name and the values given to it, from ``name`` or ``name[param=value,...]``."""
-    match = re.fullmatch(rf"({registry.NAME})(?:\[(.*)\])?", item)
-    if not match:
-        raise BadInput(f"{option}: cannot read {item!r}; expected name or name[param=value,...]")
-    given = {}
-    for pair in filter(None, (match[2] or "").split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise BadInput(f"{option}: cannot read {pair!r} in {item!r}; expected param=value")
-        given[key.strip()] = yaml.safe_load(value)
-    return match[1], given
-
-
 def resolve(option: str, name: str, given: dict[str, Any]) -> Selection:
     """The method with these values, its other hparams at their defaults; ``option`` is named in errors.
 
@@ -158,11 +140,6 @@ def resolve(option: str, name: str, given: dict[str, Any]) -> Selection:
     defaults = schema().model_dump(mode="json")
     changed = [f"{key}={as_typed(value)}" for key, value in hparams.items() if value != defaults[key]]
     return Selection(name, f"{name}[{','.join(changed)}]" if changed else name, hparams)
-
-
-def as_typed(value: Any) -> str:
-    """A value as the selection grammar writes it: false, 0.5, affine."""
-    return json.dumps(value, default=str).strip('"')
 
 
 def parse_labels(text: str, available: int) -> list[int]:

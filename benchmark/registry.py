@@ -8,7 +8,6 @@ sets BENCHMARK_PLUGINS, so that worker processes find them too) and entry points
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -21,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, meant
 
 T = TypeVar("T", bound=type)
 
@@ -152,9 +151,7 @@ def check_name(package: str, name: str) -> Entry:
     """
     known = entries(package)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise BadInput(f"no {package.rstrip('s')} is called {name!r}; {hint}known: {', '.join(known)}")
+        raise BadInput(f"no {package.rstrip('s')} is called {name!r}; {meant(name, known)}")
     return known[name]
 
 

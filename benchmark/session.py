@@ -256,7 +256,7 @@ class Session:
             seconds = {cell.id: self._estimate(cell) for cell in self.todo}
         for cell in self.cells:
             waits = cell.id in todo
-            numbers = map(str, (cell.labels, cell.draw, cell.seed, cell.protocol.name))
+            numbers = map(str, (cell.labels, cell.draw, cell.seed, escape(cell.protocol.title)))
             estimate = duration(seconds[cell.id]) if waits else ""
             state = "outdated" if cell.id in outdated else "to do" if waits else "done"
             table.add_row(cell.id, escape(cell.variant), *numbers, state, estimate)

@@ -256,6 +256,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "draw": cell.draw,
         "seed": cell.seed,
         "protocol": cell.protocol.name,
+        "protocol_title": cell.protocol.title,
         "steps": cell.protocol.steps,
         "command": for_records(cell.command),
         "trial": cell.trial and cell.trial.model_dump(mode="json"),
@@ -264,5 +265,5 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "labelled": list(cell.labelled),
         "data_hash": cell.data_hash,
         "draw_hash": digest(cell.labelled),
-        "protocol_hash": digest(cell.protocol.model_dump(mode="json")),
+        "protocol_hash": digest(cell.protocol.rules()),
     }

@@ -180,7 +180,7 @@ def _update(
     """One optimiser step of a method in training mode; returns the terms, detached."""
     for group in optimiser.param_groups:
         group["lr"] = protocol.learning_rate * method.hp.learning_rate * (1 - step.fraction) ** protocol.power
-    batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled)
+    batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled, method.augmentation)
     seed_all = torch.default_generator.manual_seed if bank.device.type == "cpu" else torch.manual_seed  # 2 us instead of 140
     seed_all(seed * 1_000_003 + step.index)
     with _precision(protocol, bank.device):

@@ -133,7 +133,7 @@ class Tuner:
             method_code(space.base.method),
             HARNESS,
             space.base.hparams,
-            self.protocol.model_dump(mode="json"),
+            self.protocol.rules(),
             self.sampler,
             self.pruner,
         ]
@@ -317,7 +317,7 @@ def _tuned(cell: Cell, trials: list[dict[str, Any]], store: Store) -> Cell:
 def _tunes(record: dict[str, Any], cell: Cell) -> bool:
     """Whether a trial is of the cell's method as the cell fixes it: same data, budget, protocol, switches."""
     same = {"dataset": cell.dataset, "method": cell.method, "labels": cell.labels, "data_hash": cell.data_hash}
-    same["protocol_hash"] = digest(cell.protocol.model_dump(mode="json"))
+    same["protocol_hash"] = digest(cell.protocol.rules())
     fixed = {name: value for name, value in cell.hparams.items() if name not in search_names(cell.method)}
     return all(record[key] == value for key, value in same.items()) and all(
         record["hparams"].get(name) == value for name, value in fixed.items()

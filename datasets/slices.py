@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from datasets.augmentation import strong_geometry, strong_intensities, weak_augmentation
 from datasets.dataset import Volume
+from datasets.devices import to_device
 
 IGNORE = 255
 """Label value of pixels that no loss may use: unlabelled, or outside a registered volume's field of view."""
 
-MAX_ROTATION_DEGREES = 20.0
+INVERSE_STEPS = 8
+"""Of the search for the pixel that a displacement moves to a given place."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,41 @@ class Batch:
     label: (L, P, P) int64, of the labelled slices only.
     slice: (L+U,) int64, row of each slice in the bank.
     to_slice: (L+U, 2, 3) float32, maps augmented pixels (row, column, 1) to pixels (row, column) of the bank's slice.
+    displacement: (L+U, 2, P, P) float32, added to what ``to_slice`` gives for each augmented pixel; None where nothing is bent.
     """
 
     image: Tensor
     label: Tensor
     slice: Tensor
     to_slice: Tensor
+    displacement: Tensor | None = None
 
     @property
     def labelled(self) -> int:
         """L, the number of labelled slices."""
         return self.label.shape[0]
+
+    def sources(self, item: Tensor, pixel: Tensor) -> Tensor:
+        """Where augmented pixels (n, 2) of the slices ``item`` (n,) came from: (n, 2) pixels of the bank's slices, rounded."""
+        found = torch.einsum("nij,nj->ni", self.to_slice[item], F.pad(pixel.float(), (0, 1), value=1.0))
+        if self.displacement is not None:
+            row, column = pixel.unbind(1)
+            found = found + self.displacement[item, :, row, column]
+        return found.round().long()
+
+    def targets(self, count: int, points: Tensor) -> Tensor:
+        """Where ``points`` (M, 2) of the bank's slices went in the first ``count`` augmented ones: (count, M, 2) pixels, rounded, some
+        outside of the image.
+        """
+        linear, offset = self.to_slice[:count, :, :2], self.to_slice[:count, :, 2]
+        moved = points.float() - offset[:, None]
+        pixel = torch.linalg.solve(linear, moved.mT).mT
+        if self.displacement is not None:
+            item = torch.arange(count, device=pixel.device)[:, None]
+            for _ in range(INVERSE_STEPS):
+                row, column = pixel.round().long().clamp(0, self.image.shape[-1] - 1).unbind(2)
+                pixel = torch.linalg.solve(linear, (moved - self.displacement[item, :, row, column]).mT).mT
+        return pixel.round().long()
 
 
 class SliceBank:
@@ -71,24 +99,34 @@ class SliceBank:
             return torch.full((volume.image.shape[1], self.size, self.size), IGNORE, dtype=torch.uint8)
         return resize_label(torch.from_numpy(volume.label), self.size)
 
-    def batch(self, seed: int, step: int, labelled: int, unlabelled: int) -> Batch:
-        """The batch of ``step``: slices of each stream without replacement within an epoch, weakly augmented."""
+    def batch(
+        self, seed: int, step: int, labelled: int, unlabelled: int, augmentation: Literal["weak", "strong"] = "weak"
+    ) -> Batch:
+        """The batch of ``step``: slices of each stream without replacement within an epoch, augmented."""
         rows = torch.cat(
             [
                 _stream(len(self.labelled), seed, 0, step, labelled, self.labelled),
                 _stream(len(self.unlabelled), seed, 1, step, unlabelled, self.unlabelled),
             ]
         )
-        to_slice = weak_augmentation(labelled + unlabelled, self.size, _generator(seed, 2, step))
+        n, displacement = labelled + unlabelled, None
+        if augmentation == "strong":
+            generator = _generator(seed, 3, step)
+            to_slice, displacement = strong_geometry(n, self.size, generator)
+            displacement = to_device(displacement, self.device)
+        else:
+            to_slice = weak_augmentation(n, self.size, _generator(seed, 2, step))
         to_slice = to_device(to_slice, self.device)
-        grid = sampling_grid(to_slice, self.size)
+        grid = sampling_grid(to_slice, self.size, displacement)
         image = F.grid_sample(self.image[rows], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        if augmentation == "strong":
+            image = strong_intensities(image, generator)
         label = carry(self.label[rows[:labelled]], grid[:labelled])
-        return Batch(image, label, rows, to_slice)
+        return Batch(image, label, rows, to_slice, displacement)
 
     def carry(self, stack: Tensor, batch: Batch) -> Tensor:
         """Integer maps that lie on the bank's slices, (S, P, P), under the augmentation of ``batch``: (L+U, P, P) int64."""
-        return carry(stack[batch.slice], sampling_grid(batch.to_slice, self.size))
+        return carry(stack[batch.slice], sampling_grid(batch.to_slice, self.size, batch.displacement))
 
 
 def carry(maps: Tensor, grid: Tensor) -> Tensor:
@@ -108,34 +146,14 @@ def resize_label(label: Tensor, size: int) -> Tensor:
     return F.interpolate(label[:, None].float(), (size, size), mode="nearest-exact")[:, 0].to(label.dtype)
 
 
-def weak_augmentation(n: int, size: int, generator: torch.Generator) -> Tensor:
-    """Maps of the field's weak augmentation (SSL4MIS): half of the time a random 90-degree rotation with a flip, else +-20 degrees.
-
-    Returns (n, 2, 3): augmented pixel (row, column, 1) to source pixel (row, column), about the centre of size x size pixels.
+def sampling_grid(to_slice: Tensor, size: int, displacement: Tensor | None = None) -> Tensor:
+    """The grid for ``grid_sample`` (align_corners=False) of pixel maps (N, 2, 3) and what is added to them (N, 2, size, size): (N, size,
+    size, 2), last axis (x, y).
     """
-    draw = torch.rand(4, n, generator=generator)
-    quarter = torch.floor(draw[0] * 4) * (torch.pi / 2)
-    free = (draw[1] * 2 - 1) * torch.deg2rad(torch.tensor(MAX_ROTATION_DEGREES))
-    turns = draw[2] < 0.5
-    angle = torch.where(turns, quarter, free)
-    flip_rows = torch.where(turns & (draw[3] < 0.5), -1.0, 1.0)
-    flip_columns = torch.where(turns & (draw[3] >= 0.5), -1.0, 1.0)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    linear = torch.stack(
-        [
-            torch.stack([cos * flip_rows, -sin * flip_columns], -1),
-            torch.stack([sin * flip_rows, cos * flip_columns], -1),
-        ],
-        -2,
-    )
-    centre = torch.full((2,), (size - 1) / 2)
-    return torch.cat([linear, (centre - linear @ centre)[..., None]], -1)
-
-
-def sampling_grid(to_slice: Tensor, size: int) -> Tensor:
-    """The grid for ``grid_sample`` (align_corners=False) of pixel maps (N, 2, 3): (N, size, size, 2), last axis (x, y)."""
     pixels = pixel_grid(size, to_slice.device)
     rows_columns = torch.einsum("nij,hwj->nhwi", to_slice, pixels)
+    if displacement is not None:
+        rows_columns += displacement.movedim(1, -1)
     return rows_columns.mul_(2).add_(1).div_(size).sub_(1).flip(-1)  # in place: a third of the time
 
 
@@ -168,8 +186,3 @@ def _stream(n: int, seed: int, stream: int, step: int, count: int, rows: Tensor)
     shuffled = torch.cat([_permutation(n, seed, stream, epoch) for epoch in epochs])
     offset = epochs.start * n
     return rows[to_device(shuffled[start - offset : stop - offset], rows.device)]
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor in main memory on ``device``. The host does not wait for a GPU, as it would for pageable memory."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

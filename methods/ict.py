@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.registry import register
-from datasets.slices import Batch, to_device
+from datasets.devices import to_device
+from datasets.slices import Batch
 from methods.losses import supervised_loss
 from methods.method import Step, tunable
 from methods.one_network import View, WithTeacher

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -171,6 +171,11 @@ class Method(Segmenter):
 
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
+
+    @property
+    def augmentation(self) -> Literal["weak", "strong"]:
+        """Of the batches that it sees: the protocol's."""
+        return self.task.protocol.augmentation
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:

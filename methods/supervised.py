@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from benchmark.registry import register
@@ -14,6 +17,16 @@ from methods.method import Method, Step, Task
 @register("supervised")
 class Supervised(Method):
     """One U-Net, L = 1/2 (CE + Dice). It gets the same steps, batches and augmentation as every other method."""
+
+    class Hparams(Method.Hparams):
+        augmentation: Literal["protocol", "strong"] = Field(
+            "protocol",
+            description="the protocol's, as all methods have it, or nnU-Net's, which asks what labels alone can reach",
+        )
+
+    @property
+    def augmentation(self) -> Literal["weak", "strong"]:
+        return "strong" if self.hp.augmentation == "strong" else super().augmentation
 
     def build(self, task: Task) -> None:
         self.network = task.unet()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from datasets.augmentation import blur
 
 JITTER, JITTER_SHARE = 0.5, 0.8
 BLUR_SIGMA, BLUR_SHARE, BLUR_SIDE = (0.1, 2.0), 0.5, 256
@@ -31,17 +32,6 @@ def jittered(image: Tensor, strength: float) -> Tensor:
     changed = (image * brightness).clamp(0, 1)
     mean = changed.mean((1, 2, 3), keepdim=True)
     return ((changed - mean) * contrast + mean).clamp(0, 1)
-
-
-def blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
-    """Gaussian blur of each image (N, C, H, W) by its own sigma (N, 1, 1, 1), cut off at ``radius``, pixels; edges are reflected."""
-    n, channels, height, width = image.shape
-    radius = min(radius, height - 1, width - 1)
-    offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    kernel = torch.softmax(-(offsets**2) / (2 * sigma.view(n, 1) ** 2), 1).repeat_interleave(channels, 0)
-    flat = F.pad(image.reshape(1, n * channels, height, width), (radius,) * 4, mode="reflect")
-    rows = F.conv2d(flat, kernel[:, None, :, None], groups=n * channels)
-    return F.conv2d(rows, kernel[:, None, None, :], groups=n * channels).reshape(image.shape)
 
 
 def noisy(image: Tensor, std: float) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases
+from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases, titled, unconverged
 from reports.statistics import (
     Ranks,
     better_probability,
@@ -36,7 +36,8 @@ class Field:
     """Everything that ran at one budget on one test set: DSC of each variant for every run and case.
 
     section: dataset, protocol, kind, test set. scores: (variants, runs, cases) fractions, variants best first; NaN where a run of a
-    variant is not done. runs: (draw, seed).
+    variant is not done. runs: (draw, seed). protocol_title: the protocol as titles call it.
+    unconverged: by variant, in words, which classes some of its runs never found.
     """
 
     section: tuple[str, ...]
@@ -45,6 +46,15 @@ class Field:
     runs: tuple[tuple[int, int], ...]
     cases: tuple[str, ...]
     scores: np.ndarray
+    protocol_title: str
+    unconverged: dict[str, str]
+
+    @cached_property
+    def ranked(self) -> Field:
+        """Of those that have converged alone: what ranks and comparisons are of."""
+        keep = [variant not in self.unconverged for variant in self.variants]
+        variants = tuple(itertools.compress(self.variants, keep))
+        return self if all(keep) else replace(self, variants=variants, scores=self.scores[keep], unconverged={})
 
     @cached_property
     def means(self) -> np.ndarray:
@@ -113,6 +123,8 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
     cases = reported_cases(records, ["dsc"], selection)
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
+    words = unconverged(records) if selection == "last" else {}
+    titles = dict(zip(records.cells["protocol"], titled(records.cells), strict=True))
     groups: Any = scores.groupby([*SECTION, "labels"], observed=True)
     for (*section, labels), part in groups:
         table = part.pivot_table(index="variant", columns=["draw", "seed", "case"], values="value", observed=True)
@@ -121,7 +133,9 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
         full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
         order = full.mean(axis=1).sort_values(ascending=False, kind="stable").index
         values = full.loc[order].to_numpy().reshape(len(order), len(runs), len(names))
-        yield Field(tuple(section), int(labels), tuple(map(str, order)), runs, names, values)
+        variants = tuple(map(str, order))
+        not_yet = {v: words[key] for v in variants if (key := (*section[:3], int(labels), v)) in words}
+        yield Field(tuple(section), int(labels), variants, runs, names, values, titles[section[1]], not_yet)
 
 
 def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:
@@ -133,6 +147,7 @@ def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], base
     Args:
         everything: the number of training cases of each section, which is the budget of the upper end.
     """
+    found = [field.ranked for field in found]
     closed: dict[str, list[np.ndarray]] = {}
     tasks = 0
     ends = {(field.section, field.labels): field for field in found}

@@ -66,7 +66,7 @@ def every_case(found: list[Field]) -> Figure:
 
 def differences(found: list[Field], baseline: str) -> Figure | None:
     """Paired difference from the baseline (Hodges-Lehmann shift with 95 % interval), a row per variant; None where it has not run."""
-    tables = [(field, field.against(baseline_of(baseline, field.section))) for field in found]
+    tables = [(field, field.ranked.against(baseline_of(baseline, field.section))) for field in found]
     tables = [(field, table) for field, table in tables if len(table)]
     if not tables:
         return None
@@ -298,9 +298,9 @@ def drawings(found: list[Field], records: Records, board: pd.DataFrame, baseline
         caption = "Mean DSC (%) of each run (draw, seed): columns that differ say how much the labelled cases matter."
         every.append(Drawing("runs", caption, lambda: by_run(found)))
     for field in found:
-        if len(field.variants) > 1:
+        if len(field.ranked.variants) > 1:
             caption = f"{field.labels} labelled: ranks over 10,000 resamples of the cases, and Holm-adjusted p of all pairs."
-            every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field)))
+            every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field.ranked)))
     caption = (
         f"Does segmentation gain where registration works? A dot is a test case: across, the DSC of {PROPAGATION} (warped labels,"
         f" no network); up, what a method with a registration term gains over {baseline}. Cases that are hard for the"

@@ -29,7 +29,7 @@ STYLE: Any = {
 }
 MARKERS = "osD^vPX<>p"
 SIDE_BY_SIDE = 3  # facets in a row
-LEGEND_WIDTH = 24  # characters; a longer name is folded
+LEGEND_WIDTH, TITLE_WIDTH = 24, 56  # characters; what is longer is folded
 STEP, SPREAD = 0.06, 0.4  # between variants at a budget, at most in all: so that their intervals do not cover each other
 
 
@@ -57,9 +57,11 @@ def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
         figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
         for axes in grid.flat[len(facets) :]:
             axes.remove()
-        for axes, ((dataset, protocol, kind, test_set), part) in zip(grid.flat, facets, strict=False):
+        for axes, ((dataset, _, kind, test_set), part) in zip(grid.flat, facets, strict=False):
             _draw_facet(axes, part, variants)
-            axes.set_title(f"{dataset}: {test_set}, protocol {protocol}{TRACK[str(kind)]}", loc="left", fontsize="medium")
+            protocol = part["protocol_title"].iloc[0]
+            title = f"{dataset}: {test_set}, protocol {protocol}{TRACK[str(kind)]}"
+            axes.set_title(textwrap.fill(title, TITLE_WIDTH), loc="left", fontsize="medium")
         for axes in grid[:, 0]:
             axes.set_ylabel("DSC (%) with 95 % interval")
         handles = [Line2D([], [], label=_name(table, variant), **look(i)) for i, variant in enumerate(variants)]

@@ -33,7 +33,8 @@ COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_failed", "runs_unfinished", "runs_kept", *COST, *TUNING, "error"],
+    *["runs_done", "runs_unconverged", "never_found", "runs_failed", "runs_unfinished", "runs_kept"],
+    *[*COST, *TUNING, "error", "protocol_title"],
 ]
 
 
@@ -47,7 +48,8 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     means per run. ``val_labels`` counts the validation cases whose labels the selection used. ``kind`` is "tuned" where `tune`
     found the hyper-parameters, with what that took in trials, steps and seconds, else "run". runs_kept counts finished runs of other code
     that were used as they are. A method whose every run failed
-    has a row without scores.
+    has a row without scores. Of the runs done, the last weights of ``runs_unconverged`` never predict the classes ``never_found``
+    on the validation cases, though they are there: such a row is no statement on the method, and comes last.
 
     Args:
         records: the tables of a store, finished or not.
@@ -68,7 +70,10 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     )
     table["selection"] = selection
     table["val_labels"] = table["val_cases"].fillna(0).astype(int) if selection == "val" else 0
-    order = [*SECTION, "labels", "dsc", "variant", "network"]
+    if selection != "last":
+        table = table.assign(runs_unconverged=0, never_found="")
+    order = [*SECTION, "labels", "unconverged", "dsc", "variant", "network"]
+    table = table.assign(unconverged=table["runs_unconverged"] > 0)
     table = table.sort_values(order, ascending=[column != "dsc" for column in order])
     return table[TABLE].reset_index(drop=True)
 
@@ -86,6 +91,11 @@ def reported_cases(records: Records, metrics: list[str], selection: str = "last"
     cases = records.cases[asked].astype({"cell": cell, "network": network, "test_set": "category"})
     cases = cases.merge(known.astype(texts | {"cell": cell, "reported": network}), on="cell")
     return cases if every_network else cases[cases["network"] == cases["reported"]]
+
+
+def titled(cells: pd.DataFrame) -> pd.Series:
+    """Each cell's protocol as titles call it: with its rules where the name does not say them. Old records have the name alone."""
+    return cells["protocol_title"].fillna(cells["protocol"]) if "protocol_title" in cells else cells["protocol"]
 
 
 def rows_of(table: pd.DataFrame) -> list[Any]:
@@ -130,12 +140,16 @@ def _place(cells: pd.DataFrame, columns: list[str]) -> str:
 
 
 def _runs(cells: pd.DataFrame) -> pd.DataFrame:
-    """Per METHOD: how many runs are done and failed, why, and what they cost."""
+    """Per METHOD: how many runs are done and failed, why, which classes some never found, and what they cost."""
+    titles, never = titled(cells), cells.get("never_predicted", pd.Series(index=cells.index)).map(_names)
     cells = cells.reindex(
         columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit", "kept"]
     )
     kept = cells["kept"].fillna(False).astype(bool) & (cells["outcome"] == "done")
     cells = cells.assign(runs_kept=kept, **{f"runs_{outcome}": cells["outcome"] == outcome for outcome in OUTCOMES})
+    cells["protocol_title"] = titles
+    cells["never_found"] = never
+    cells["runs_unconverged"] = never.map(len) > 0
     for name in TUNING:
         cells[name] = [
             spent[name.removeprefix("tuning_")] if isinstance(spent, dict) else math.nan for spent in cells["tuning"]
@@ -143,13 +157,32 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     by_method = cells.groupby(METHOD)
     return pd.concat(
         [
-            by_method[[f"runs_{outcome}" for outcome in (*OUTCOMES, "kept")]].sum(),
+            by_method[[*(f"runs_{outcome}" for outcome in (*OUTCOMES, "kept")), "runs_unconverged"]].sum(),
+            by_method["never_found"].agg(lambda found: ", ".join(dict.fromkeys(name for names in found for name in names))),
             by_method[COST].mean(),
-            by_method[["train_cases", "val_cases", "spacing_unit", *TUNING]].first(),
+            by_method[["train_cases", "val_cases", "spacing_unit", "protocol_title", *TUNING]].first(),
             by_method["error"].agg(lambda errors: "; ".join(sorted(set(errors.dropna())))),
         ],
         axis=1,
     ).reset_index()
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    """The classes that a run never predicts; none where its record does not say."""
+    return tuple(found) if isinstance(found, list) else ()
+
+
+def unconverged_in_words(row: Any) -> str:
+    """Which classes some runs of a row never found; empty where there is no such run."""
+    if not row.runs_unconverged:
+        return ""
+    return f"{row.never_found} never found ({row.runs_unconverged} of {row.runs_done} runs): not converged at this length"
+
+
+def unconverged(records: Records) -> dict[tuple[Any, ...], str]:
+    """In words, by METHOD: what has not converged with its last weights."""
+    rows = rows_of(_runs(records.cells))
+    return {tuple(getattr(row, name) for name in METHOD): words for row in rows if (words := unconverged_in_words(row))}
 
 
 def _scores(cases: pd.DataFrame) -> pd.DataFrame:
@@ -219,11 +252,15 @@ def case_seconds(seconds: float) -> str:
 
 
 KEPT = "†"
+MARK = "*"
+"""Of a score that says nothing on the method, for a run has not converged."""
 COLUMNS = [
     Column("Labels", lambda row: f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels)),
     Column("Method", lambda row: row.variant, is_name=True),
     Column("Network", lambda row: row.network, is_name=True, in_terminal=False),
-    Column("DSC %", lambda row: _number(100 * row.dsc, 1) if row.runs_done else _why_not(row)),
+    Column(
+        "DSC %", lambda row: _number(100 * row.dsc, 1) + MARK * (row.runs_unconverged > 0) if row.runs_done else _why_not(row)
+    ),
     Column("95 % CI", _interval),
     Column("HD95 {unit}", lambda row: _number(row.hd95, 1)),
     Column("ASSD {unit}", lambda row: _number(row.assd, 2), in_terminal=False),
@@ -252,7 +289,8 @@ NOTES = (
 
 def _sections(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
     """A title and the rows of each dataset, protocol and test set."""
-    for (dataset, protocol, kind, test_set), part in table.groupby(SECTION, sort=False):
+    for (dataset, _, kind, test_set), part in table.groupby(SECTION, sort=False):
+        protocol = part["protocol_title"].iloc[0]
         counts = sorted({int(count) for count in part["cases"].dropna()})
         size = f"{' or '.join(map(str, counts))} cases" if counts else "no scores"
         yield (
@@ -275,9 +313,14 @@ def _failures(rows: list[Any]) -> list[str]:
 
 
 def _marks(rows: list[Any]) -> list[str]:
-    """What the signs in a table mean, where it has any."""
+    """What the signs in a table mean: a line for each row that has not converged, and one on what other code made."""
+    lines = [
+        f"{MARK} {row.variant}, {row.labels} labelled: {unconverged_in_words(row)}; in no rank and no comparison"
+        for row in rows
+        if row.runs_unconverged
+    ]
     kept = any(row.runs_kept for row in rows)
-    return [f"{KEPT} made by other code than that of the command that used it (--stale keep)"] if kept else []
+    return [*lines, *([f"{KEPT} made by other code than that of the command that used it (--stale keep)"] if kept else [])]
 
 
 def to_terminal(table: pd.DataFrame) -> Group:
@@ -297,8 +340,9 @@ def to_terminal(table: pd.DataFrame) -> Group:
             cells = [Text(column.text(row)) for column in shown]  # as Text: the brackets of cctr[rsl=false] are no markup
             ends_budget = following is not None and following.labels != row.labels
             grid.add_row(*cells, end_section=ends_budget, style=None if row.runs_done else "red" if row.runs_failed else "dim")
-        marks = [Text(line, style="yellow") for line in _marks(rows)]
-        parts += [Text(title, style="bold"), grid, *marks, *(Text(line, style="red") for line in _failures(rows)), Text()]
+        notes = [Text(line, style="yellow") for line in _marks(rows)]
+        notes += [Text(line, style="red") for line in _failures(rows)]
+        parts += [Text(title, style="bold"), grid, *notes, Text()]
     return Group(*parts)
 
 
@@ -352,7 +396,8 @@ def to_latex(table: pd.DataFrame) -> str:
             lines.append(" & ".join(column.text(row).translate(TEX) for column in shown) + r" \\")
             if following is not None and following.labels != row.labels:
                 lines.append(r"\addlinespace")
-        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]))
+        notes = [rf"\par\footnotesize {line.translate(TEX)}" for line in _marks(rows)]
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}", ""]))
     return "\n".join(parts)
 
 

@@ -24,7 +24,9 @@ from reports.leaderboard import (
     case_seconds,
     reported_cases,
     rows_of,
+    titled,
     tuning_text,
+    unconverged_in_words,
 )
 from reports.published import published_for
 from reports.statistics import smallest_p
@@ -79,6 +81,7 @@ COLUMNS = [
     Column("nsd", "NSD %", digits=1, more_is_better=True),
     Column("missed", "Missed", "text", sort="missed_share", help="structures in only one of prediction and truth"),
     Column("missed_share", ""),
+    Column("note", "Note", "text", help="rows with a class that some runs never find are in no rank and no comparison"),
     Column("used", "Labels used", "text", help="labelled cases, and those whose labels chose the weights"),
     Column("runs", "Runs", "text", help="done, of all asked for"),
     Column("network", "Network", "text"),
@@ -143,11 +146,9 @@ def _row(row: Any) -> dict[str, Any]:
     asked = row.runs_done + row.runs_failed + row.runs_unfinished
     scored = not math.isnan(row.dsc)
     return {
-        **{
-            name: getattr(row, name)
-            for name in ("dataset", "protocol", "test_set", "selection", "network", "passes", "seconds")
-        },
+        **{name: getattr(row, name) for name in ("dataset", "test_set", "selection", "network", "passes", "seconds")},
         **{"method": row.variant, "labels": int(row.labels), "class": ALL_CLASSES, "track": TRACKS[row.kind]},
+        "protocol": row.protocol_title,
         **{
             "dsc": 100 * row.dsc,
             "nsd": 100 * row.nsd,
@@ -158,6 +159,7 @@ def _row(row: Any) -> dict[str, Any]:
         "interval": f"{100 * row.dsc_low:.1f} to {100 * row.dsc_high:.1f}" if not math.isnan(row.dsc_low) else None,
         "missed": f"{row.missed:.0f}/{row.structures:.0f}" if scored else None,
         "missed_share": row.missed / row.structures if scored else None,
+        "note": unconverged_in_words(row) or None,
         "used": f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels),
         "runs": f"{row.runs_done}/{asked}"
         + (f", {row.runs_failed} failed" if row.runs_failed else "")
@@ -174,7 +176,7 @@ def _row(row: Any) -> dict[str, Any]:
 def _compared(fields: list[Field], baseline: str) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Ranks, and the comparison with the baseline, by section, budget and variant."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for field in fields:
+    for field in (field.ranked for field in fields if field.ranked.variants):
         against = field.against(baseline_of(baseline, field.section)).set_index("variant")
         for i, variant in enumerate(field.variants):
             ranks = field.ranks
@@ -216,7 +218,7 @@ def summary(records: Records, baseline: str) -> list[str]:
     runs = done.groupby(["draw", "seed"]).ngroups if len(done) else 0
     first = (
         f"{cells['variant'].nunique()} methods and variants on {_listed(cells['dataset'])} with {_listed(cells['labels'])} labelled"
-        f" cases, protocol {_listed(cells['protocol'])}: {counts['done']} cells done in {runs} run{'s' * (runs != 1)} (draw, seed)"
+        f" cases, protocol {_listed(titled(cells))}: {counts['done']} cells done in {runs} run{'s' * (runs != 1)} (draw, seed)"
         f"{''.join(f', {counts[o]} {o}' for o in OUTCOMES[1:] if counts[o])}."
     )
     rules = (
@@ -237,7 +239,11 @@ def _listed(values: pd.Series) -> str:
 def in_words(found: list[Field], baseline: str) -> list[str]:
     """What each budget's data can and cannot support, a sentence or two each."""
     lines = []
-    for field in found:
+    for whole in found:
+        field = whole.ranked
+        left_out = [f"{variant}: {words}" for variant, words in whole.unconverged.items()]
+        if left_out:
+            lines.append(f"{_place(field)}, in no rank and no comparison: {'; '.join(left_out)}.")
         if len(field.variants) < 2:
             continue
         others, cases, runs = len(field.variants) - 1, len(field.cases), len(field.runs)
@@ -273,13 +279,13 @@ def _named(verdict: str, variants: pd.Series) -> str:
 
 
 def _place(field: Field) -> str:
-    return f"{section_title(field.section)}, {field.labels} labelled"
+    return f"{section_title(field)}, {field.labels} labelled"
 
 
-def section_title(section: tuple[str, ...]) -> str:
+def section_title(field: Field) -> str:
     """Dataset, test set, protocol and track, as a person says it."""
-    dataset, protocol, kind, test_set = section
-    return f"{dataset}, {test_set}, protocol {protocol}{TRACK[kind]}"
+    dataset, _, kind, test_set = field.section
+    return f"{dataset}, {test_set}, protocol {field.protocol_title}{TRACK[kind]}"
 
 
 def picture(png: bytes) -> str:

@@ -46,6 +46,8 @@ class Published:
             return f"another variant: {self.variant}"
         if self.confidence == "unchecked":
             return "not comparable: the number is unchecked"
+        if row.runs_unconverged:
+            return "not comparable: not converged"
         if row.protocol != "paper":
             return f"not comparable: protocol {row.protocol}"
         if SELECTIONS.get(self.selection) != row.selection:

@@ -12,13 +12,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.files import safe_name
 from benchmark.records import Records
 from reports import comparison_figures, page, tuning
 from reports.ablation import NOTES as EFFECTS
 from reports.ablation import effects, header, texts_of, unit_of, write_ablation
 from reports.comparison import Field, fields, gaps_closed
 from reports.figures import STYLE, save
-from reports.leaderboard import COMPARABLE, SECTION, leaderboard, rows_of, write_leaderboard
+from reports.leaderboard import COMPARABLE, SECTION, leaderboard, rows_of, titled, write_leaderboard
 from reports.overlays import Overlay, draw_overlay
 
 if TYPE_CHECKING:
@@ -58,18 +59,22 @@ def write_report(
         sections: list[dict[str, Any]] = [{"title": "Label efficiency", "figures": overview}] if overview else []
         sections += _gaps(found, board, baseline)
         rows = page.table_rows(records, baseline, board, found)
+        titles = {field.section: page.section_title(field) for field in found}
         best = leaderboard(records, "val")
         rows += page.table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")))
         for section, drawn in drawing:
             paths += [path for files, _ in drawn for path in files]
-            sections.append({"title": page.section_title(section), "figures": [shown for _, shown in drawn]})
+            sections.append({"title": titles[section], "figures": [shown for _, shown in drawn]})
     places = set(zip(records.cells["dataset"], records.cells["protocol"], strict=True))
     for ablation in (a for a in ablations if (a.dataset, a.protocol) in places):
         effects_section, files = _ablation(records, ablation, out / "ablation")
         sections.append(effects_section)
         paths += files
     if overlays:
-        files = [draw_overlay(overlay, out / "figures" / _file_name(overlay.section, overlay.name)) for overlay in overlays]
+        files = [
+            draw_overlay(overlay, out / "figures" / safe_name("-".join([*overlay.section, overlay.name])))
+            for overlay in overlays
+        ]
         shown = [_shown(overlay.caption, file) for overlay, file in zip(overlays, files, strict=True)]
         sections.append({"title": "Cases", "figures": shown})
         paths += files
@@ -146,12 +151,13 @@ def _range(low: float, high: float) -> str:
 def _ablation(records: Records, ablation: Ablation, out: Path) -> tuple[dict[str, Any], list[Path]]:
     """The section of an ablation, its effects in a table, and the files written."""
     cells, design = records.cells, ablation.design
-    mine = records.select((cells["dataset"] == ablation.dataset) & (cells["protocol"] == ablation.protocol)).without_trials()
+    here = records.select((cells["dataset"] == ablation.dataset) & (cells["protocol"] == ablation.protocol))
+    mine = here.without_trials()
     unit = unit_of(mine)
-    files = write_ablation(mine, design, out / ablation.dataset / design.name)
+    files = write_ablation(mine, design, out / ablation.dataset / ablation.protocol / design.name)
     table = effects(mine, design)
     return {
-        "title": f"What the parts of {design.method} do, {ablation.dataset}, protocol {ablation.protocol}",
+        "title": f"What the parts of {design.method} do, {ablation.dataset}, protocol {titled(here.cells).iloc[0]}",
         "header": ["Test set", *header(unit)],
         "rows": [[row["test_set"], *texts_of(row)] for _, row in table.iterrows()],
         "note": EFFECTS.format(unit=unit or "voxel"),
@@ -175,14 +181,8 @@ def _draw(group: list[Field], records: Records, board: pd.DataFrame, baseline: s
         figure = drawing.draw()
         if figure is None:
             return None
-        files = save(figure, out / _file_name(group[0].section, drawing.name))
+        files = save(figure, out / safe_name("-".join([*group[0].section, drawing.name])))
     return files, _shown(drawing.caption, files[0])
-
-
-def _file_name(section: tuple[str, ...], name: str) -> str:
-    """A file name from names that may hold anything."""
-    text = "-".join([*section, name])
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text)
 
 
 def _shown(caption: str, path: Path) -> dict[str, str]:

@@ -13,7 +13,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from reports.leaderboard import rows_of
+from benchmark.files import safe_name
+from reports.leaderboard import rows_of, titled
 from reports.statistics import expected_best
 
 if TYPE_CHECKING:
@@ -40,16 +41,17 @@ COLUMNS = [
 def trials_of(records: Records) -> pd.DataFrame:
     """The long table: a row per trial, finished or failed, in order. ``score``: DSC of the last weights on the validation cases.
 
-    Columns study, dataset, protocol, labels, method (the variant that is tuned), sampler, number, outcome (done, pruned or failed),
-    score, steps, seconds, hparams (those searched), searched.
+    Columns study, dataset, protocol, protocol_title, labels, method (the variant that is tuned), sampler, number, outcome (done, pruned or
+    failed), score, steps, seconds, hparams (those searched), searched.
     """
     cells = records.cells[records.cells["kind"] == "trial"]
+    cells = cells.assign(protocol_title=titled(cells))
     rows = []
     for cell in cells.to_dict("records"):
         trial, done = cell["trial"], cell["outcome"] == "done"
         rows.append(
             {
-                **{name: cell[name] for name in ("dataset", "protocol", "labels")},
+                **{name: cell[name] for name in ("dataset", "protocol", "protocol_title", "labels")},
                 **{"study": trial["study"], "method": trial["of"], "sampler": trial["sampler"], "number": trial["number"]},
                 "outcome": "pruned" if done and cell["steps_done"] < cell["steps"] else cell["outcome"],
                 "score": cell["validation_last"] if done else np.nan,
@@ -112,10 +114,10 @@ def write(records: Records, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     studies = studies_of(trials)
     paths = [folder / "studies.csv", folder / "trials.csv"]
-    for path, table in zip(paths, (studies, trials.drop(columns="searched")), strict=True):
+    for path, table in zip(paths, (studies, trials.drop(columns=["searched", "protocol_title"])), strict=True):
         table.assign(hparams=table["hparams"].map(json.dumps)).to_csv(path, index=False)
     for (dataset, protocol), part in trials.groupby(["dataset", "protocol"], sort=False):
-        paths += save(_growth(part), folder / f"{dataset}-{protocol}-best")
+        paths += save(_growth(part), folder / safe_name(f"{dataset}-{protocol}-best"))
     for row in rows_of(studies):
         part = trials[trials["study"] == row.study]
         if (part["outcome"] == "done").sum() > 1:
@@ -125,8 +127,8 @@ def write(records: Records, folder: Path) -> list[Path]:
 
 def _file_name(row: Any) -> str:
     """A study's file: readable, and with the hash at the end of the study's name, its own."""
-    method = "".join(letter if letter.isalnum() or letter == "_" else "-" for letter in row.method).strip("-")
-    return f"{row.dataset}-{row.protocol}-{method}-{row.labels}-{row.study.rpartition(' ')[2]}"
+    parts = [row.dataset, row.protocol, row.method, str(row.labels)]
+    return f"{safe_name('-'.join(parts))}-{row.study.rpartition(' ')[2]}"
 
 
 def _growth(trials: pd.DataFrame) -> Figure:
@@ -172,7 +174,7 @@ def _search(trials: pd.DataFrame) -> Figure:
     grid = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)
     first = trials.iloc[0]
     figure.suptitle(
-        f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol']}", x=0.02, ha="left"
+        f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol_title']}", x=0.02, ha="left"
     )
     _parallel(grid[0, 0], trials, names)
     if importances:

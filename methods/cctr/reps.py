@@ -73,8 +73,7 @@ class RegisteredPositives(nn.Module):
         Cells that the augmentation moved out of the image keep what they had.
         """
         n = batch.labelled
-        linear, offset = batch.to_slice[:n, :, :2], batch.to_slice[:n, :, 2]
-        pixel = torch.linalg.solve(linear, (self.centres.float() - offset[:, None]).mT).mT.round().long()
+        pixel = batch.targets(n, self.centres)
         item, cell = torch.nonzero(((pixel >= 0) & (pixel < self.bank.size)).all(2), as_tuple=True)
         row, column = pixel[item, cell].unbind(1)
         target = self.row_of[batch.slice[item]] * len(self.centres) + cell
@@ -85,8 +84,7 @@ class RegisteredPositives(nn.Module):
     @torch.no_grad()
     def positives(self, anchors: Anchors, batch: Batch) -> tuple[Tensor, Tensor]:
         """Registered positives (n, E), mean over sources and networks, normalised; and which anchors have one (n,) bool."""
-        moved = torch.stack([anchors.row, anchors.column, torch.ones_like(anchors.row)], 1).float()
-        pixel = torch.einsum("nij,nj->ni", batch.to_slice[anchors.item], moved).round().long()
+        pixel = batch.sources(anchors.item, torch.stack([anchors.row, anchors.column], 1))
         inside = ((pixel >= 0) & (pixel < self.bank.size)).all(1)
         row, column = pixel.clamp(0, self.bank.size - 1).unbind(1)
         cells = self.places[:, batch.slice[anchors.item], row, column].long()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from benchmark import registry
-from benchmark.evaluation import SLICES_AT_ONCE, evaluate, predict, validation_score
+from benchmark.evaluation import SLICES_AT_ONCE, evaluate, never_predicted, predict, validation_score
 from benchmark.metrics import volume_metrics
+from benchmark.protocol import get_protocol
 from datasets.dataset import Volume
 from methods.method import Method, Task
 from tests.methods.conftest import make_task  # noqa: F401 - a fixture
@@ -70,3 +71,28 @@ def test_rows_are_the_metrics_of_each_volume(make_task: Callable[..., Task], vol
         assert found == [("_ab"[number], metric, value) for number, metric, value in expected]
         dice += [value for _, metric, value in expected if metric == "dsc"]
     assert validation_score(method, some, 3, protocol, CPU) == pytest.approx(np.mean(dice))
+
+
+def test_classes_that_are_there_and_never_predicted_are_named() -> None:
+    classes = ("background", "a", "b", "c")
+    image = np.zeros((1, 2, 16, 16), dtype=np.float32)
+    label = np.zeros((2, 16, 16), dtype=np.uint8)
+    label[0, :8], label[1, 8:] = 1, 2  # c is in no volume
+
+    class Says(torch.nn.Module):
+        def __init__(self, *found: int) -> None:
+            super().__init__()
+            self.found = found
+
+        def predictions(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+            first, second = (torch.zeros(len(image), 4, *image.shape[2:]) for _ in range(2))
+            first[:, 0] = 0.5
+            for column, k in enumerate(self.found):
+                first[:, k, :, 8 * column : 8 * column + 8] = 1
+            second[:, 3] = 1
+            return {"reported": first, "other": second}
+
+    volumes = [Volume(f"v{i}", "v", image, label, (1.0, 1.0, 1.0)) for i in range(2)]
+    for found, missing in (((), ["a", "b"]), ((1,), ["b"]), ((2, 3), ["a"]), ((1, 2), [])):
+        said = never_predicted(Says(*found), volumes, classes, get_protocol("smoke"), CPU)
+        assert said == missing

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from datasets.augmentation import weak_augmentation
 from datasets.dataset import Volume
-from datasets.slices import IGNORE, SliceBank, resize_image, sampling_grid, weak_augmentation
+from datasets.slices import IGNORE, SliceBank, resize_image, sampling_grid
 
 SIZE = 32
 

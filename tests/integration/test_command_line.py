@@ -97,10 +97,42 @@ def test_an_ablation_uses_the_store_and_reports_effects(
     result = bench("ablate", *options)
     assert result.returncode == 0, result.stderr
     assert "rsl x reps" in result.stdout and "cctr: effects of rsl, reps on test" in result.stdout
-    folder = store / "report" / "ablation" / "acdc" / "cctr-rsl-reps"
+    folder = store / "report" / "ablation" / "acdc" / "smoke" / "cctr-rsl-reps"
     assert {path.name for path in folder.iterdir()} >= {"effects.csv", "effects.md", "interactions.png", "waterfall.svg"}
     refused = call("ablate", *options[:-1], "rlsl")
     assert refused.returncode == 2 and "rlsl" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_rules_of_one_s_own_run_are_ablated_tuned_and_reported(call: Call, small: Options, tmp_path: Path) -> None:
+    store, rules = tmp_path / "runs", "smoke[steps=6,image_size=48]"
+    own = ["--labels", "1", "--protocol", "smoke[image_size=48, steps=6]"]
+    ablated = call("ablate", *small(store, *own, "--method", "mean_teacher", "--factors", "consistency=0|0.1"))
+    assert ablated.returncode == 0, ablated.stderr
+    assert f"protocol {rules}, last weights" in ablated.stdout and "Effect of" in ablated.stdout
+    records = [json.loads(path.read_text()) for path in store.glob("acdc/*/*/record.json")]
+    assert {(r["protocol"], r["steps"]) for r in records} == {(rules, 6)} and len({r["protocol_hash"] for r in records}) == 1
+    classes = {"right ventricle", "myocardium", "left ventricle"}
+    assert all(set(r["never_predicted"]) <= classes for r in records)
+    assert any(r["never_predicted"] for r in records) == ("not converged at this length" in ablated.stdout)
+
+    (tmp_path / "mine.yaml").write_text("base: smoke\nsteps: 6\n")
+    from_file = [*small(store, "--labels", "1", "--protocol", tmp_path / "mine.yaml"), "--methods", "supervised"]
+    assert "mine = smoke[steps=6]" in call("run", *from_file, "--dry-run").stdout
+    ran = call("run", *from_file)
+    assert ran.returncode == 0 and "protocol mine = smoke[steps=6], last weights" in ran.stdout, ran.stderr
+    tuned = call("tune", *small(store, *own, "--methods", "supervised", "--trials", "2"))
+    assert tuned.returncode == 0, tuned.stderr
+    assert "mine = smoke[steps=6]" in call("ls", "cells", "--store", store).stdout
+
+    assert call("report", "--store", store).returncode == 0
+    report = store / "report"
+    for name in ("leaderboard.md", "leaderboard.tex", "index.html"):
+        text = (report / name).read_text().replace(r"\_", "_")
+        assert rules in text and "mine = smoke[steps=6]" in text, name
+    assert set(pd.read_csv(report / "leaderboard.csv")["protocol"]) == {rules, "mine"}
+    names = [path.name for path in report.rglob("*") if path.is_file()]
+    assert any(name.startswith("acdc-smoke_steps_6_image_size_48_-") for name in names)
+    assert (report / "tuning" / "acdc-smoke_steps_6_image_size_48_-best.png") in set(report.rglob("*.png"))
 
 
 def test_draws_are_listed_and_nested(call: Call) -> None:

@@ -127,9 +127,12 @@ def test_published_numbers_are_compared_only_where_they_can_be() -> None:
     row = type(
         "Row", (), {"dataset": "acdc", "variant": "bcp", "labels": 3, "kind": "run", "protocol": "paper", "selection": "val"}
     )
-    row.dsc, row.dsc_low, row.dsc_high = 0.87, 0.85, 0.89
+    row.dsc, row.dsc_low, row.dsc_high, row.runs_unconverged = 0.87, 0.85, 0.89, 0
     claim = published_for(row)
     assert isinstance(claim, Published) and claim.dsc == 87.59 and claim.verdict(row) == "within interval"
+    row.runs_unconverged = 1
+    assert claim.verdict(row) == "not comparable: not converged"
+    row.runs_unconverged = 0
     row.dsc, row.dsc_low, row.dsc_high = 0.95, 0.94, 0.96
     assert claim.verdict(row) == "higher"
     row.protocol = "quick"
