@@ -257,14 +257,18 @@ def _session(
     pairs = grid.parse_runs(runs, draws, seeds)
     variants = selections()
 
+    from benchmark.preparation import prepare_shown
     from benchmark.session import Session
+    from benchmark.store import Store
     from benchmark.tracking import where_installed
     from datasets.prepared import open_dataset
 
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
+    where, tracking = site(), where_installed(tracking, _note)
+    prepare_shown(dataset, data, Store(store), err)  # its hash, which is part of every cell, is known then
     cells = grid.expand(opened, variants, budgets, pairs, chosen, _command())
-    return Session(cells, store, site(), where_installed(tracking, _note), err)
+    return Session(cells, store, where, tracking, err)
 
 
 def _command() -> str:
@@ -568,6 +572,7 @@ def tune(
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
     selections = grid.parse_methods(methods)
 
+    from benchmark.preparation import prepare_shown
     from benchmark.records import collect
     from benchmark.session import Session
     from benchmark.store import Store
@@ -580,8 +585,9 @@ def tune(
     opened, root = open_dataset(dataset, data), Store(store)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     spaces = [search_space(selection, budget) for budget in budgets for selection in selections]
-    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, pruner.value, storage, root, _command())
     where, tracking = site(), where_installed(tracking, _note)
+    prepare_shown(dataset, data, root, err)
+    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, pruner.value, storage, root, _command())
     with _stoppable():
         search(tuner, lambda cells: Session(cells, store, where, tracking, err).run())
     records = collect(root)

@@ -124,7 +124,7 @@ def _run(
     environment.make_deterministic()
     environment.reset_peak_memory(device_name)
     device = torch.device(device_name)
-    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
+    dataset = prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash)
     protocol = cell.protocol
 
     method = _build(cell, dataset, device, store.registrations)
@@ -205,7 +205,7 @@ class ReportedNetwork(nn.Module):
 
 def finished_method(cell: Cell, store: Store) -> tuple[Method | Propagator, Prepared]:
     """A finished cell's method with its last weights, in evaluation mode on the CPU; and the dataset."""
-    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
+    dataset = prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash)
     method = _build(cell, dataset, torch.device("cpu"), store.registrations)
     method.load_state_dict(load((store.folder(cell).path / "model.safetensors").read_bytes()))
     return method.eval(), dataset

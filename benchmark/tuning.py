@@ -128,7 +128,7 @@ class Tuner:
         from optuna.storages.journal import JournalFileBackend
 
         about = [
-            self.dataset.content_hash(),
+            self.dataset.data_hash(),
             space.base.hparams,
             self.protocol.model_dump(mode="json"),
             self.sampler,

@@ -1,4 +1,4 @@
-"""What a dataset is: cases with volumes, a split, classes and a content hash.
+"""What a dataset is: cases with volumes, a split, classes and hashes.
 
 Images are (C, D, H, W) float32 and labels (D, H, W) uint8. D is the slice axis. Spacing is (z, y, x) in mm.
 """
@@ -59,6 +59,9 @@ class Dataset(ABC):
     spacing_known: bool
     """Whether distances are in mm; False where the layout stores no spacing."""
 
+    contents: str | None = None
+    """What ``data_hash`` returns, once it is known."""
+
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
 
@@ -91,4 +94,16 @@ class Dataset(ABC):
 
     @abstractmethod
     def content_hash(self) -> str:
-        """Hash (hex) of all that ``read`` could return: the same data gives the same hash on every machine."""
+        """Hash (hex) of the files, or whatever else ``read`` makes volumes of: it tells cheaply whether they were prepared before."""
+
+    def data_hash(self) -> str:
+        """Hash (hex) of all that ``read`` returns, computed from it, once: the same data has the same hash, whatever files it lies in.
+
+        Raises:
+            BadInput: a file or a value breaks a rule.
+        """
+        from datasets.contents import read_through
+
+        if self.contents is None:
+            self.contents = read_through(self)
+        return self.contents
