@@ -35,7 +35,7 @@ TELL_SECONDS = 1.0
 OUT_OF_MEMORY = "run fewer cells side by side (--jobs, --cells-per-gpu), or a protocol with smaller images or batches"
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
 def training_volumes(dataset: Dataset, labelled: tuple[str, ...]) -> tuple[Volume, ...]:
     """All training volumes in canonical order; only those of ``labelled`` cases carry their mask."""
     cases = (*dataset.split.train, *dataset.split.unlabelled)
@@ -175,7 +175,7 @@ def _run(
 
 def _build(cell: Cell, dataset: Dataset, device: torch.device, cache: Path | None) -> Method | Propagator:
     """The cell's method on its training slices, initialised from its seed. cache: of registrations; None: none is asked for."""
-    volumes = list(training_volumes(dataset, cell.labelled))
+    volumes = [volume.copy() for volume in training_volumes(dataset, cell.labelled)]  # a cell cannot reach another's
     labelled = [volume for volume in volumes if volume.label is not None]
     task = Task(
         len(dataset.classes),

@@ -6,7 +6,7 @@ Images are (C, D, H, W) float32 and labels (D, H, W) uint8. D is the slice axis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from benchmark.errors import BadInput
 
 @dataclass(frozen=True)
 class Volume:
-    """One 3-D image of a case.
+    """One 3-D image of a case. Its arrays are read-only: cells of one process share what is read.
 
     name: unique in the dataset, e.g. ``patient099_frame01``.
     image: (C, D, H, W) float32, intensities in [0, 1].
@@ -30,6 +30,17 @@ class Volume:
     label: np.ndarray | None
     spacing: tuple[float, float, float]
     spacing_known: bool = True
+
+    def __post_init__(self) -> None:
+        for part in ("image", "label"):
+            if (array := getattr(self, part)) is not None:
+                view = array.view()
+                view.flags.writeable = False
+                object.__setattr__(self, part, view)
+
+    def copy(self) -> Volume:
+        """The same volume in memory of its own, for who may write through a tensor that shares it."""
+        return replace(self, image=self.image.copy(), label=None if self.label is None else self.label.copy())
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -28,7 +28,7 @@ class Small(Dataset):
 
     name, classes, channels, spacing_known = "folder", ("background", "heart"), 1, True
     split = Split(("a", "b"), ("v",), {"test": ("t",)}, ("u",))
-    train_groups = {"a": "ill", "b": "well"}
+    train_groups: ClassVar = {"a": "ill", "b": "well"}  # type: ignore[misc]
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         image = np.round(np.random.default_rng(ord(case)).random((1, 4, 16, 16), np.float32) * 255) / np.float32(255)
