@@ -498,6 +498,42 @@ def report(
     _wrote(files)
 
 
+@app.command(
+    epilog="Examples:\n\n`python -m benchmark verify --store runs`\n\n"
+    "`python -m benchmark verify --store runs --sample 10 --data acdc.h5`"
+)
+def verify(
+    store: StoreOption = Path("runs"),
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Only this many finished cells, drawn at random, the same each time.")
+    ] = None,
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    plugin: PluginOption = None,
+) -> None:
+    """Prove a store: checksums, hashes, and every score predicted again from the weights; exit code 1 where something does not hold."""
+    from benchmark.display import StageDisplay
+    from benchmark.environment import pick_device
+    from benchmark.store import Store
+    from benchmark.verification import finished
+    from benchmark.verification import verify as prove
+
+    opened, wrong = Store(store), 0
+    folders = finished(opened, sample)
+    if sample:
+        _note(f"drawn of the finished cells: {', '.join(folder.path.name for folder in folders)}")
+    with StageDisplay(err, "verifying", "cells") as stage, _stoppable():
+        for verdict in prove(opened, folders, data, pick_device(device), stage.tell):
+            wrong += bool(verdict.problems)
+            state = "[red]does not hold[/]" if verdict.problems else "[green]holds[/]"
+            out.print(f"{state}  {_escaped(verdict)}", highlight=False, soft_wrap=True)
+            for problem in verdict.problems:
+                out.print(f"  {problem}", highlight=False, markup=False, soft_wrap=True)
+    out.print(f"{len(folders) - wrong} of {len(folders)} cells hold", highlight=False)
+    if wrong:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: `python -m benchmark track --store runs --tracking http://localhost:5000`")
 def track(store: StoreOption = Path("runs"), tracking: TrackingOption = None) -> None:
     """Bring an MLflow tracking server up to date with the records of a store; what is there already is left alone."""
@@ -747,7 +783,7 @@ def _as_bad_input(error: Exception) -> Exception:
         return problem
 
 
-def _escaped(error: Exception) -> str:
+def _escaped(error: object) -> str:
     from rich.markup import escape
 
     return escape(str(error))

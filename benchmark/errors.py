@@ -7,3 +7,7 @@ class BadInput(Exception):
 
 class DiskFull(BadInput):
     """Nothing more can be written; what is there is whole."""
+
+
+class NotAsClaimed(BadInput):
+    """Data is not what a file, or a cell, says it is."""

@@ -203,12 +203,20 @@ class ReportedNetwork(nn.Module):
         return next(iter(self.method.predictions(image).values()))
 
 
-def finished_method(cell: Cell, store: Store) -> tuple[Method | Propagator, Prepared]:
-    """A finished cell's method with its last weights, in evaluation mode on the CPU; and the dataset."""
+def finished_method(cell: Cell, store: Store, device: str = "cpu") -> tuple[Method | Propagator, Prepared]:
+    """A finished cell's method with its last weights, in evaluation mode; and the dataset."""
     dataset = prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash)
-    method = _build(cell, dataset, torch.device("cpu"), store.registrations)
+    method = _build(cell, dataset, torch.device(device), store.registrations)
     method.load_state_dict(load((store.folder(cell).path / "model.safetensors").read_bytes()))
     return method.eval(), dataset
+
+
+def score_again(cell: Cell, store: Store, device: str) -> pd.DataFrame:
+    """The long table of a finished cell as its last weights give it now."""
+    environment.make_deterministic()
+    method, dataset = finished_method(cell, store, device)
+    validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)] if cell.trial else []
+    return _test(method, dataset, cell, Fitted(best_state={}, best_step=0), torch.device(device), validation)
 
 
 def reported_network(cell: Cell, store: Store) -> tuple[ReportedNetwork, tuple[int, int, int]]:

@@ -29,7 +29,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, NotAsClaimed
 from datasets.checks import checked, uses
 from datasets.contents import Entry, array_hash, digest, entry_of, read_through
 from datasets.dataset import Dataset, Split, Volume
@@ -92,7 +92,7 @@ class Prepared(Dataset):
         if self.hashed:
             self.contents = digest(self, self.manifest.volumes)
             if self.contents != self.manifest.hash:
-                raise BadInput(
+                raise NotAsClaimed(
                     f"{path} is not what it says it is: its contents hash to {self.contents}, it claims {self.manifest.hash}; "
                     "it was edited after packing; pack the data again"
                 )
@@ -137,7 +137,7 @@ class Prepared(Dataset):
 
     def _compare(self, entry: Entry, part: Literal["image", "label"], array: np.ndarray) -> None:
         if self.hashed and array_hash(array) != getattr(entry, part):
-            raise BadInput(
+            raise NotAsClaimed(
                 f"{self.file} is not what it says it is: the {part} of {entry.name} hashes to {array_hash(array)}, "
                 f"it claims {getattr(entry, part)}; it was edited after packing; pack the data again"
             )
@@ -224,7 +224,7 @@ def prepare(
     source = open_dataset(name, path)
     prepared = source if isinstance(source, Prepared) else _through_cache(source, folder, tell)
     if data_hash and prepared.data_hash() != data_hash:
-        raise BadInput(
+        raise NotAsClaimed(
             f"{path or name} holds other data than was asked for: its contents hash to {prepared.data_hash()}, expected {data_hash};"
             " name the data that the cells were planned for"
         )
