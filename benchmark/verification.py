@@ -112,7 +112,7 @@ def _verify(
 def _table(file: Path) -> pd.DataFrame:
     """The long table of a cell, texts as they are."""
     types = dict.fromkeys(CASE_COLUMNS[:-1], str) | {"value": float}
-    table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values={"value": [""]}, float_precision="round_trip")
+    table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values={"value": [""]})
     if list(table.columns) != CASE_COLUMNS:
         raise ValueError(f"cases.csv has the columns {', '.join(table.columns)}")
     return table
@@ -157,7 +157,7 @@ def _numbers(cell: Cell, store: Store, device: str, record: dict[str, Any], tabl
     except BadInput:
         raise
     except Exception as error:  # weights that do not fit, or whatever a plug-in's code raises
-        verdict.problems.append(f"its weights cannot be used ({type(error).__name__}: {str(error).splitlines()[0]})")
+        verdict.problems.append(f"its weights cannot be used ({type(error).__name__}: {' '.join(str(error).split())})")
         return
     if record.get("best_step") and record["best_step"] == record.get("steps_done"):
         truth = pd.concat([truth, truth.assign(selection="val")])  # the last weights are the best ones
