@@ -289,14 +289,18 @@ def _session(
     pairs = grid.parse_runs(runs, draws, seeds)
     variants = selections()
 
+    from benchmark.preparation import prepare_shown
     from benchmark.session import Session
+    from benchmark.store import Store
     from benchmark.tracking import where_installed
     from datasets.prepared import open_dataset
 
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
+    where, tracking = site(), where_installed(tracking, _note)
+    prepare_shown(dataset, data, Store(store), err)  # its hash, which is part of every cell, is known then
     cells = grid.expand(opened, variants, budgets, pairs, chosen, _command())
-    return Session(cells, store, site(), where_installed(tracking, _note), err, finished)
+    return Session(cells, store, where, tracking, err, finished)
 
 
 def _finished(stale: Stale, again: bool) -> Finished:
@@ -550,6 +554,42 @@ def report(
     _wrote(files)
 
 
+@app.command(
+    epilog="Examples:\n\n`python -m benchmark verify --store runs`\n\n"
+    "`python -m benchmark verify --store runs --sample 10 --data acdc.h5`"
+)
+def verify(
+    store: StoreOption = Path("runs"),
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Only this many finished cells, drawn at random, the same each time.")
+    ] = None,
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    plugin: PluginOption = None,
+) -> None:
+    """Prove a store: checksums, hashes, and every score predicted again from the weights; exit code 1 where something does not hold."""
+    from benchmark.display import StageDisplay
+    from benchmark.environment import pick_device
+    from benchmark.store import Store
+    from benchmark.verification import finished
+    from benchmark.verification import verify as prove
+
+    opened, wrong = Store(store), 0
+    folders = finished(opened, sample)
+    if sample:
+        _note(f"drawn of the finished cells: {', '.join(folder.path.name for folder in folders)}")
+    with StageDisplay(err, "verifying", "cells") as stage, _stoppable():
+        for verdict in prove(opened, folders, data, pick_device(device), stage.tell):
+            wrong += bool(verdict.problems)
+            state = "[red]does not hold[/]" if verdict.problems else "[green]holds[/]"
+            out.print(f"{state}  {_escaped(verdict)}", highlight=False, soft_wrap=True)
+            for problem in verdict.problems:
+                out.print(f"  {problem}", highlight=False, markup=False, soft_wrap=True)
+    out.print(f"{len(folders) - wrong} of {len(folders)} cells hold", highlight=False)
+    if wrong:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: `python -m benchmark track --store runs --tracking http://localhost:5000`")
 def track(store: StoreOption = Path("runs"), tracking: TrackingOption = None) -> None:
     """Bring an MLflow tracking server up to date with the records of a store; what is there already is left alone."""
@@ -674,6 +714,7 @@ def tune(
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
     selections = grid.parse_methods(methods)
 
+    from benchmark.preparation import prepare_shown
     from benchmark.records import collect
     from benchmark.session import Session
     from benchmark.store import Store
@@ -686,8 +727,9 @@ def tune(
     opened, root = open_dataset(dataset, data), Store(store)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     spaces = [search_space(selection, budget) for budget in budgets for selection in selections]
-    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, pruner.value, storage, root, _command())
     where, tracking = site(), where_installed(tracking, _note)
+    prepare_shown(dataset, data, root, err)
+    tuner = Tuner(opened, spaces, chosen, trials, sampler.value, pruner.value, storage, root, _command())
     with _stoppable():
         search(tuner, lambda cells: Session(cells, store, where, tracking, err).run())
     records = collect(root)
@@ -847,7 +889,7 @@ def _as_bad_input(error: Exception) -> Exception:
         return problem
 
 
-def _escaped(error: Exception) -> str:
+def _escaped(error: object) -> str:
     from rich.markup import escape
 
     return escape(without_secrets(str(error)))

@@ -24,7 +24,7 @@ from datasets.registration import Candidate, Recipe, Registrations
 from datasets.registration.engine import frame_of
 from datasets.registration.pairs import Pair
 from datasets.registration.transform import Transform
-from datasets.slices import SliceBank
+from datasets.slices import Batch, SliceBank
 from methods.method import Method, Propagator, Step, Task
 
 STEPS, DEPTH = 20, 4
@@ -335,6 +335,42 @@ def segments(subject: Subject) -> None:
             raise Violation(f"{name}: expected classes 0 to 3 of shape {volume.image.shape[1:]}, the same each time")
 
 
+def leaves_its_data_alone(subject: Subject) -> None:
+    """it writes into no volume, no slice of the bank and no batch or image that it is handed"""
+    task = made_up_task()
+    batch = task.bank.batch(0, LATE.index, 4, 4)
+    image = task.bank.image[:3].clone()
+    volume = replace(blob_volume("v1", SHIFTS["v1"]), label=None)
+    given = subject.probes() | ({"rsl": True} if "rsl" in subject.cls.Hparams.model_fields else {})
+    before = _copies(task, batch, image, volume)
+    try:
+        method = subject.build(given, task)
+        if isinstance(method, Propagator):
+            method.segment(volume)
+        else:
+            method.losses(batch, LATE)
+            method.after_step(LATE)
+            with torch.no_grad():
+                method.eval().predictions(image)
+    except ValueError as error:
+        if "read-only" in str(error):
+            raise Violation("it writes into an array of a volume; work on a copy") from error
+        raise
+    after = _copies(task, batch, image, volume)
+    if changed := [name for name, value in before.items() if not np.array_equal(value, after[name])]:
+        raise Violation(f"{changed[0]} is not as it was handed out; work on a clone")
+
+
+def _copies(task: Task, batch: Batch, image: Tensor, volume: Volume) -> dict[str, np.ndarray]:
+    """What a method is handed, by name, as it is now."""
+    found: dict[str, Any] = {f"batch.{name}": value for name, value in vars(batch).items()}
+    found |= {f"task.bank.{name}": value for name, value in vars(task.bank).items() if isinstance(value, Tensor)}
+    found["the image to predict"] = image
+    for v in (*task.bank.volumes, volume):
+        found |= {f"{part} of volume {v.name}": getattr(v, part) for part in ("image", "label")}
+    return {name: np.asarray(value).copy() for name, value in found.items()}
+
+
 def hparams_are_checked(subject: Subject) -> None:
     """unknown hparams and values out of range are refused; search spaces hold the defaults; all are documented"""
     schema = subject.cls.Hparams
@@ -388,10 +424,11 @@ LAWS: list[Callable[[Subject], None]] = [
     teachers_follow,
     ignores_the_unsure,
     takes_any_shape,
+    leaves_its_data_alone,
     hparams_are_checked,
     names_its_source,
 ]
-UNTRAINED_LAWS: list[Callable[[Subject], None]] = [segments, hparams_are_checked]
+UNTRAINED_LAWS: list[Callable[[Subject], None]] = [segments, leaves_its_data_alone, hparams_are_checked]
 
 
 def check(method: type) -> Iterator[Result]:

@@ -14,6 +14,10 @@ class DiskFull(BadInput):
     """Nothing more can be written; what is there is whole."""
 
 
+class NotAsClaimed(BadInput):
+    """Data is not what a file, or a cell, says it is."""
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """``did you mean 'steps'? known: ...``: the end of a sentence on a name that is not known."""
     known = list(known)

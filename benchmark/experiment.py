@@ -39,7 +39,7 @@ MAX_ERROR, MAX_TRACEBACK = 10_000, 200_000
 OUT_OF_MEMORY = "run fewer cells side by side (--jobs, --cells-per-gpu), or a protocol with smaller images or batches"
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
 def training_volumes(dataset: Dataset, labelled: tuple[str, ...]) -> tuple[Volume, ...]:
     """All training volumes in canonical order; only those of ``labelled`` cases carry their mask."""
     cases = (*dataset.split.train, *dataset.split.unlabelled)
@@ -132,7 +132,7 @@ def _run(
     environment.make_deterministic()
     environment.reset_peak_memory(device_name)
     device = torch.device(device_name)
-    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
+    dataset = prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash)
     protocol = cell.protocol
 
     method = _build(cell, dataset, device, store.registrations)
@@ -197,7 +197,7 @@ def _run(
 
 def _build(cell: Cell, dataset: Dataset, device: torch.device, cache: Path | None) -> Method | Propagator:
     """The cell's method on its training slices, initialised from its seed. cache: of registrations; None: none is asked for."""
-    volumes = list(training_volumes(dataset, cell.labelled))
+    volumes = [volume.copy() for volume in training_volumes(dataset, cell.labelled)]  # a cell cannot reach another's
     labelled = [volume for volume in volumes if volume.label is not None]
     task = Task(
         len(dataset.classes),
@@ -225,12 +225,20 @@ class ReportedNetwork(nn.Module):
         return next(iter(self.method.predictions(image).values()))
 
 
-def finished_method(cell: Cell, store: Store) -> tuple[Method | Propagator, Prepared]:
-    """A finished cell's method with its last weights, in evaluation mode on the CPU; and the dataset."""
-    dataset = prepare(cell.dataset, cell.data, store.datasets, content_hash=cell.data_hash)
-    method = _build(cell, dataset, torch.device("cpu"), store.registrations)
+def finished_method(cell: Cell, store: Store, device: str = "cpu") -> tuple[Method | Propagator, Prepared]:
+    """A finished cell's method with its last weights, in evaluation mode; and the dataset."""
+    dataset = prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash)
+    method = _build(cell, dataset, torch.device(device), store.registrations)
     method.load_state_dict(load((store.folder(cell).path / WEIGHTS).read_bytes()))
     return method.eval(), dataset
+
+
+def score_again(cell: Cell, store: Store, device: str) -> pd.DataFrame:
+    """The long table of a finished cell as its last weights give it now."""
+    environment.make_deterministic()
+    method, dataset = finished_method(cell, store, device)
+    validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)] if cell.trial else []
+    return _test(method, dataset, cell, Fitted(best_state={}, best_step=0), torch.device(device), validation)
 
 
 def reported_network(cell: Cell, store: Store) -> tuple[ReportedNetwork, tuple[int, int, int]]:

@@ -188,7 +188,7 @@ def expand(
     """
     from datasets.draws import labelled_cases
 
-    data_hash, train, groups = dataset.content_hash(), dataset.split.train, dataset.train_groups
+    data_hash, train, groups = dataset.data_hash(), dataset.split.train, dataset.train_groups
     return [
         Cell(
             dataset=dataset.name,

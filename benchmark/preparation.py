@@ -12,14 +12,18 @@ from benchmark.store import Store
 from datasets.prepared import Prepared, add_registrations, prepare, write
 
 
-def prepare_shown(name: str, data: Path | None, store: Store, console: Console, content_hash: str | None = None) -> Prepared:
+def prepare_shown(name: str, data: Path | None, store: Store, console: Console, data_hash: str | None = None) -> Prepared:
     """The dataset, checked and in the store's cache, so that a bad file is named before hours are spent.
 
     Raises:
         BadInput: a file of the dataset is not in order.
     """
     with StageDisplay(console, "checking", "cases") as stage:
-        return prepare(name, data, store.datasets, stage.tell, content_hash)
+        prepared = prepare(name, data, store.datasets, stage.tell, data_hash)
+    if not (prepared.hashed or data_hash):
+        note = f"note: {prepared.file} is of an earlier version, so that every process reads it through for its hash; pack the data again"
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    return prepared
 
 
 def pack_dataset(

@@ -129,7 +129,7 @@ class Tuner:
         from optuna.storages.journal import JournalFileBackend
 
         about = [
-            self.dataset.content_hash(),
+            self.dataset.data_hash(),
             method_code(space.base.method),
             HARNESS,
             space.base.hparams,

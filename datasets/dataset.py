@@ -1,4 +1,4 @@
-"""What a dataset is: cases with volumes, a split, classes and a content hash.
+"""What a dataset is: cases with volumes, a split, classes and hashes.
 
 Images are (C, D, H, W) float32 and labels (D, H, W) uint8. D is the slice axis. Spacing is (z, y, x) in mm.
 """
@@ -6,7 +6,7 @@ Images are (C, D, H, W) float32 and labels (D, H, W) uint8. D is the slice axis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from benchmark.errors import BadInput
 
 @dataclass(frozen=True)
 class Volume:
-    """One 3-D image of a case.
+    """One 3-D image of a case. Its arrays are read-only: cells of one process share what is read.
 
     name: unique in the dataset, e.g. ``patient099_frame01``.
     image: (C, D, H, W) float32, intensities in [0, 1].
@@ -30,6 +30,17 @@ class Volume:
     label: np.ndarray | None
     spacing: tuple[float, float, float]
     spacing_known: bool = True
+
+    def __post_init__(self) -> None:
+        for part in ("image", "label"):
+            if (array := getattr(self, part)) is not None:
+                view = array.view()
+                view.flags.writeable = False
+                object.__setattr__(self, part, view)
+
+    def copy(self) -> Volume:
+        """The same volume in memory of its own, for who may write through a tensor that shares it."""
+        return replace(self, image=self.image.copy(), label=None if self.label is None else self.label.copy())
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,9 @@ class Dataset(ABC):
     channels: int
     spacing_known: bool
     """Whether distances are in mm; False where the layout stores no spacing."""
+
+    contents: str | None = None
+    """What ``data_hash`` returns, once it is known."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -91,4 +105,16 @@ class Dataset(ABC):
 
     @abstractmethod
     def content_hash(self) -> str:
-        """Hash (hex) of all that ``read`` could return: the same data gives the same hash on every machine."""
+        """Hash (hex) of the files, or whatever else ``read`` makes volumes of: it tells cheaply whether they were prepared before."""
+
+    def data_hash(self) -> str:
+        """Hash (hex) of all that ``read`` returns, computed from it, once: the same data has the same hash, whatever files it lies in.
+
+        Raises:
+            BadInput: a file or a value breaks a rule.
+        """
+        from datasets.contents import read_through
+
+        if self.contents is None:
+            self.contents = read_through(self)
+        return self.contents

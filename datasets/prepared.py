@@ -1,7 +1,9 @@
 """Prepared datasets: all that a dataset hands out, checked once, in one HDF5 file that cells read instead of the raw files.
 
-A lossless one lies in a store's cache under its content hash. A packed one, its intensities in 8 or 16 bits, travels to machines
-without the raw data and is what ``--data`` names there; it may bring registrations along.
+A lossless one lies in a store's cache under the hash of its contents. A packed one, its intensities in 8 or 16 bits, travels to machines
+without the raw data and is what ``--data`` names there; it may bring registrations along. Neither is believed: what a file holds follows
+from the hashes of its volumes, each volume is compared with its hash when it is read, and a file that a user names is read through and held
+to the rules that raw data keeps.
 
     manifest          JSON text: dataset, hash, classes, channels, split, groups, volumes
     image N           (C, D, H, W) float32, or uint8 or uint16 where packed; N counts the manifest's volumes
@@ -16,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,10 +29,11 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, NotAsClaimed
 from datasets.checks import checked, uses
+from datasets.contents import Entry, array_hash, digest, entry_of, read_through
 from datasets.dataset import Dataset, Split, Volume
-from datasets.readers import check_file, check_image, check_label, h5_array, reading_h5
+from datasets.readers import check_file, check_image, check_label, h5_array, read_text, reading_h5
 
 LEVELS = {8: 255, 16: 65535}
 PACKING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "fletcher32": True}
@@ -38,20 +42,11 @@ PACKING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "fletch
 MAX_MANIFEST_BYTES = 64 * 2**20
 
 
-class Entry(BaseModel):
-    """A volume's line in the manifest."""
-
-    name: str
-    case: str
-    spacing: tuple[float, float, float]
-    spacing_known: bool
-
-
 class Manifest(BaseModel):
-    """What a prepared file says of itself."""
+    """What a prepared file says of itself. hash: of its contents, which its entries lead to; format 1 has none, and a hash of raw files."""
 
     model_config = ConfigDict(extra="forbid")
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     dataset: str
     hash: str
     bits: Literal[8, 16] | None
@@ -94,6 +89,18 @@ class Prepared(Dataset):
         known = uses(self)
         if stray := [entry.name for entry in self.manifest.volumes if entry.case not in known]:
             raise BadInput(f"{path}: {stray[0]} belongs to no case of the split; expected each volume in one; prepare it again")
+        if self.hashed:
+            self.contents = digest(self, self.manifest.volumes)
+            if self.contents != self.manifest.hash:
+                raise NotAsClaimed(
+                    f"{path} is not what it says it is: its contents hash to {self.contents}, it claims {self.manifest.hash}; "
+                    "it was edited after packing; pack the data again"
+                )
+
+    @property
+    def hashed(self) -> bool:
+        """Whether it lists the hashes of its volumes; files of earlier versions do not, and are read through for their hash."""
+        return self.manifest.format > 1
 
     @property
     def split(self) -> Split:
@@ -106,8 +113,8 @@ class Prepared(Dataset):
         return self.manifest.groups
 
     def content_hash(self) -> str:
-        """The source's hash where nothing is lost; a hash of its own where intensities were packed."""
-        return self.manifest.hash
+        """The hash of the contents: the source's where nothing is lost, another where intensities were packed."""
+        return self.data_hash()
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's volumes; see ``Dataset.read``."""
@@ -120,12 +127,20 @@ class Prepared(Dataset):
 
     def _volume(self, file: h5py.File, number: int, entry: Entry, labels: bool) -> Volume:
         bits = self.manifest.bits
-        stored = h5_array(self.file, file, f"image {number}", "u" if bits else "f")[()]
-        image = check_image(self.file, stored / np.float32(LEVELS[bits]) if bits else stored)
+        image = check_image(self.file, _unpacked(h5_array(self.file, file, f"image {number}", "u" if bits else "f")[()], bits))
         label = None
+        self._compare(entry, "image", image)
         if labels and entry.case not in self.split.unlabelled:
             label = check_label(self.file, h5_array(self.file, file, f"label {number}", "u")[()], len(self.classes))
+            self._compare(entry, "label", label)
         return Volume(entry.name, entry.case, image, label, entry.spacing, entry.spacing_known)
+
+    def _compare(self, entry: Entry, part: Literal["image", "label"], array: np.ndarray) -> None:
+        if self.hashed and array_hash(array) != getattr(entry, part):
+            raise NotAsClaimed(
+                f"{self.file} is not what it says it is: the {part} of {entry.name} hashes to {array_hash(array)}, "
+                f"it claims {getattr(entry, part)}; it was edited after packing; pack the data again"
+            )
 
     def unpack_registrations(self, folder: Path) -> None:
         """Put the registrations that came along into the cache ``folder``, beside those that are there."""
@@ -139,19 +154,49 @@ class Prepared(Dataset):
                 os.replace(temporary, folder / name)
 
 
-@lru_cache(maxsize=4)
 def open_dataset(name: str, path: Path | None) -> Dataset:
     """The dataset called ``name`` from its raw files, or from the prepared file that ``path`` names; opened once a process.
 
     Raises:
         BadInput: no such dataset, or its files are not in order.
     """
-    kind = registry.load("datasets", name)
     if path is None or not os.path.isfile(path):
-        return kind(path)
-    prepared = Prepared(path)
+        return _raw(name, path)
+    _named(name, path)
+    return _read_through(path, *_state(path))
+
+
+@lru_cache(maxsize=4)
+def _raw(name: str, path: Path | None) -> Dataset:
+    return registry.load("datasets", name)(path)
+
+
+def _named(name: str, path: Path) -> Prepared:
+    """The prepared file that a user names, before it is read through."""
+    registry.load("datasets", name)
+    prepared = _opened(path, *_state(path))
     if prepared.name != name:
         raise BadInput(f"--data: {path} holds the dataset {prepared.name}; expected {name}; say --dataset {prepared.name}")
+    return prepared
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """What is different once a file has been written again: what is cached goes by it."""
+    check_file(file)
+    about = file.stat()
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _opened(file: Path, *state: int) -> Prepared:
+    return Prepared(file)
+
+
+@lru_cache(maxsize=4)
+def _read_through(file: Path, *state: int) -> Prepared:
+    """A file that a user names, its volumes compared with their hashes and held to the rules."""
+    prepared = _opened(file, *state)
+    prepared.contents = read_through(prepared)
     return prepared
 
 
@@ -160,66 +205,93 @@ def prepare(
     path: Path | None,
     folder: Path,
     tell: Callable[[int, int], None] = lambda done, total: None,
-    content_hash: str | None = None,
+    data_hash: str | None = None,
 ) -> Prepared:
     """The dataset, checked and in the cache ``folder``. Two processes may prepare at once; a file is there whole or not at all, and one
     that is no longer as it was written is written again.
 
-    tell: called with (cases done, in all) where it is not there yet. content_hash: of the source, where it is known already: a file of
-    that hash in the cache is then opened without a look at the source.
+    tell: called with (cases done, in all) where it is not there yet. data_hash: of the data, where it is known already: a file of
+    those contents in the cache is then opened without a look at the source.
 
     Raises:
-        BadInput: as ``open_dataset``; a file or a value breaks a rule. Nothing is left in the cache then.
+        BadInput: as ``open_dataset``; a file or a value breaks a rule (nothing is left in the cache then); the data is not ``data_hash``.
     """
-    if content_hash:
+    if data_hash:
         with suppress(BadInput):
-            return _open_cached(_cached(folder, name, content_hash))
+            return _open_cached(_cached(folder, name, data_hash))
+        if path and path.is_file() and (packed := _named(name, path)).hashed and packed.data_hash() == data_hash:
+            return packed  # was read through where the hash was asked for; what is read of it is compared all the same
     source = open_dataset(name, path)
-    if isinstance(source, Prepared):
-        return source
-    file = _cached(folder, name, source.content_hash())
+    prepared = source if isinstance(source, Prepared) else _through_cache(source, folder, tell)
+    if data_hash and prepared.data_hash() != data_hash:
+        raise NotAsClaimed(
+            f"{path or name} holds other data than was asked for: its contents hash to {prepared.data_hash()}, expected {data_hash};"
+            " name the data that the cells were planned for"
+        )
+    return prepared
+
+
+def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], None]) -> Prepared:
+    """The raw data as its file in the cache, written where there is none, found by the hash of the raw files."""
+    known = folder / f"{source.name}-{source.content_hash()}.contents"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
-        for stale in folder.glob(f".{file.name}.*.tmp"):  # of a process that was killed: the lock is ours
+    with FileLock(known.with_suffix(".lock")):
+        for stale in folder.glob(f".{known.stem}.*.tmp"):  # of a process that was killed: the lock is ours
             stale.unlink()
         try:
-            return _open_cached(file)
+            prepared = _open_cached(_cached(folder, source.name, read_text(known)))
         except BadInput:
-            write(source, file, None, tell)
-            with _replacing(_sum_of(file)) as temporary:
-                temporary.write_text(_digest(file))
-            return _open_cached(file)
+            written = known.with_suffix(".h5")
+            contents = write(source, written, None, tell)
+            file = _cached(folder, source.name, contents)
+            os.replace(written, file)
+            for note, text in ((_sum_of(file), _sum(file)), (known, contents)):
+                with _replacing(note) as temporary:
+                    temporary.write_text(text)
+            prepared = _open_cached(file)
+    source.contents = prepared.data_hash()
+    return prepared
 
 
-def _cached(folder: Path, name: str, content_hash: str) -> Path:
-    return folder / f"{name}-{content_hash}.h5"
+def _cached(folder: Path, name: str, data_hash: str) -> Path:
+    return folder / f"{name}-{data_hash}.h5"
 
 
 def _sum_of(file: Path) -> Path:
     return file.with_suffix(".sha256")
 
 
-def _digest(file: Path) -> str:
+def _sum(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-@lru_cache(maxsize=4)
 def _open_cached(file: Path) -> Prepared:
-    """The file of the cache; opened, after all its bytes were compared with its sum, once a process.
+    """The file of the cache; opened, after all its bytes were compared with its sum to find damage, once a process.
 
     Raises:
-        BadInput: it is not there or not as it was written.
+        BadInput: it is not there, not as it was written, or holds other data than its name says.
     """
-    if not file.is_file() or not _sum_of(file).is_file() or _sum_of(file).read_text() != _digest(file):
+    return _whole(file, *_state(file))
+
+
+@lru_cache(maxsize=4)
+def _whole(file: Path, *state: int) -> Prepared:
+    if read_text(_sum_of(file)) != _sum(file):
         raise BadInput(f"{file} is not as it was written; expected the sum in {_sum_of(file).name}; repeat the command")
-    return Prepared(file)
+    prepared = _opened(file, *state)
+    if file != _cached(file.parent, prepared.name, prepared.data_hash()):
+        raise BadInput(f"{file} holds {prepared.name} {prepared.data_hash()}; expected what its name says; repeat the command")
+    return prepared
 
 
-def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Callable[[int, int], None]) -> None:
+def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Callable[[int, int], None]) -> str:
     """Check the whole dataset and write it to ``file``, which appears when it is whole.
 
     bits: of each intensity; None loses nothing. tell: called with (cases done, in all).
+
+    Returns:
+        The hash of what is in the file.
 
     Raises:
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
@@ -229,14 +301,13 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
         done: set[str] = set()
         volumes = []
         for number, (volume, _) in enumerate(checked(dataset)):
-            _write_volume(out, number, volume, bits)
-            volumes.append(Entry(**{name: getattr(volume, name) for name in Entry.model_fields}))
+            volumes.append(entry_of(_write_volume(out, number, volume, bits)))
             if volume.case not in done:
                 done.add(volume.case)
                 tell(len(done), len(cases))
         manifest = Manifest(
             dataset=dataset.name,
-            hash=_packed_hash(dataset, bits),
+            hash=digest(dataset, volumes),
             bits=bits,
             classes=dataset.classes,
             channels=dataset.channels,
@@ -246,6 +317,7 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
             volumes=volumes,
         )
         _write_bytes(out, "manifest", manifest.model_dump_json().encode())
+    return manifest.hash
 
 
 def add_registrations(file: Path, cache: Path, names: Sequence[str]) -> None:
@@ -278,7 +350,8 @@ def _replacing(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _write_volume(out: h5py.File, number: int, volume: Volume, bits: Literal[8, 16] | None) -> None:
+def _write_volume(out: h5py.File, number: int, volume: Volume, bits: Literal[8, 16] | None) -> Volume:
+    """Write a volume; returns it as it will be read."""
     image = volume.image
     if bits:
         image = np.round(image * LEVELS[bits]).astype(np.uint8 if bits == 8 else np.uint16)
@@ -286,13 +359,12 @@ def _write_volume(out: h5py.File, number: int, volume: Volume, bits: Literal[8, 
     out.create_dataset(f"image {number}", data=image, chunks=chunks, shuffle=True, **PACKING)
     if volume.label is not None:
         out.create_dataset(f"label {number}", data=volume.label, chunks=chunks[1:], **PACKING)
+    return replace(volume, image=_unpacked(image, bits))
+
+
+def _unpacked(stored: np.ndarray, bits: Literal[8, 16] | None) -> np.ndarray:
+    return stored / np.float32(LEVELS[bits]) if bits else stored
 
 
 def _write_bytes(out: h5py.File, name: str, content: bytes) -> None:
     out.create_dataset(name, data=np.frombuffer(content, np.uint8), chunks=(len(content),), **PACKING)
-
-
-def _packed_hash(dataset: Dataset, bits: Literal[8, 16] | None) -> str:
-    source = dataset.content_hash()
-    lossless = bits is None or (isinstance(dataset, Prepared) and dataset.manifest.bits == bits)
-    return source if lossless else hashlib.sha256(f"{source} in {bits} bits".encode()).hexdigest()[:32]

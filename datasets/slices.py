@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -97,7 +98,7 @@ class SliceBank:
     def _label(self, volume: Volume) -> Tensor:
         if volume.label is None:
             return torch.full((volume.image.shape[1], self.size, self.size), IGNORE, dtype=torch.uint8)
-        return resize_label(torch.from_numpy(volume.label), self.size)
+        return resize_label(tensor_of(volume.label), self.size)
 
     def batch(
         self, seed: int, step: int, labelled: int, unlabelled: int, augmentation: Literal["weak", "strong"] = "weak"
@@ -135,9 +136,15 @@ def carry(maps: Tensor, grid: Tensor) -> Tensor:
     return moved[:, 0].long()
 
 
+def tensor_of(array: np.ndarray | None) -> Tensor:
+    """An array that is there, as a tensor in memory of its own: one that shares a volume's would be writable, whatever the array says."""
+    assert array is not None
+    return torch.from_numpy(array.copy())
+
+
 def resize_image(volume: Volume, size: int) -> Tensor:
     """A volume's slices as (D, C, size, size) float32, bilinear with anti-aliasing."""
-    image = torch.from_numpy(volume.image).float().transpose(0, 1)
+    image = tensor_of(volume.image).float().transpose(0, 1)
     return F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 

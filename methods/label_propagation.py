@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmark.registry import register
 from datasets.dataset import Volume
 from datasets.registration import Recipe, vote_by_similarity, warp_label
-from datasets.slices import IGNORE
+from datasets.slices import IGNORE, tensor_of
 from methods.cctr.rsl import TransformHparams
 from methods.method import Propagator, Task
 
@@ -33,7 +33,7 @@ class LabelPropagation(Propagator):
             return self.recipe
 
     def build(self, task: Task) -> None:
-        self.labels = [torch.from_numpy(v.label) for v in task.bank.volumes if v.label is not None]
+        self.labels = [tensor_of(v.label) for v in task.bank.volumes if v.label is not None]
 
     def segment(self, volume: Volume) -> dict[str, Tensor]:
         found = self.task.register(volume, self.hp.recipe)

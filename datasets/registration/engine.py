@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from datasets.dataset import Volume
 from datasets.registration.similarity import Similarity, correlation, normalise_locally, soften, template_correlation
 from datasets.registration.transform import Frame, Transform, exponential
+from datasets.slices import tensor_of
 
 ASSUMED_VIEW = (95.0, 350.0, 350.0)
 SPREAD = 25.0
@@ -109,7 +110,7 @@ def frame_of(volume: Volume) -> Frame:
 
 def prepare(volume: Volume, device: torch.device) -> Prepared:
     """Intensities of the mean channel to [0, 1] between the 2nd and 98th percentile; the label's soft mask where there is one."""
-    image = torch.from_numpy(volume.image).float().mean(0).to(device)
+    image = tensor_of(volume.image).float().mean(0).to(device)
     sample = image.flatten()[:: max(1, image.numel() // 100_000)]
     low, high = torch.quantile(sample, torch.tensor([0.02, 0.98], device=device))
     image = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)

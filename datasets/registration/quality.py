@@ -17,6 +17,7 @@ from datasets.dataset import Dataset, Volume
 from datasets.registration import Candidate, Recipe, Registrations, vote_by_similarity, warp_image, warp_label
 from datasets.registration.engine import frame_of
 from datasets.registration.transform import Transform
+from datasets.slices import tensor_of
 
 STAGES = ["before", "after", "similarity", "vote", "oracle"]
 
@@ -95,15 +96,15 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
 
 def _truth(dataset: Dataset, volume: Volume) -> Tensor:
     (same,) = (v for v in dataset.read(volume.case, labels=True) if v.name == volume.name)
-    return torch.from_numpy(same.label)
+    return tensor_of(same.label)
 
 
 def _carried(candidate: Candidate, volumes: tuple[Volume, ...]) -> Tensor:
-    return warp_label(candidate.transform, torch.from_numpy(volumes[candidate.source].label))
+    return warp_label(candidate.transform, tensor_of(volumes[candidate.source].label))
 
 
 def _centred(source: Volume, target: Volume) -> Tensor:
-    return warp_label(Transform(frame_of(source), frame_of(target), torch.eye(3, 4)), torch.from_numpy(source.label))
+    return warp_label(Transform(frame_of(source), frame_of(target), torch.eye(3, 4)), tensor_of(source.label))
 
 
 def _dice(label: Tensor, truth: Tensor, dataset: Dataset) -> list[float]:
@@ -137,7 +138,7 @@ def _example(dataset: Dataset, volumes: tuple[Volume, ...], index: int, candidat
     return Example(
         f"{title}: {source.name} on {volume.name}, slice {plane + 1}",
         volume.image[0, plane],
-        warp_image(candidate.transform, torch.from_numpy(source.image[0]))[plane].numpy(),
+        warp_image(candidate.transform, tensor_of(source.image[0]))[plane].numpy(),
         truth[plane].numpy(),
         _centred(source, volume)[plane].numpy(),
         _carried(candidate, volumes)[plane].numpy(),

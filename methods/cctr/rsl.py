@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.registration import Recipe, Registrations, vote_by_similarity, warp_label
-from datasets.slices import IGNORE, Batch, resize_label
+from datasets.slices import IGNORE, Batch, resize_label, tensor_of
 from methods.losses import supervised_loss
 from methods.method import Method, Segmenter, Step, Task, tunable
 
@@ -124,7 +124,7 @@ def warped_labels(task: Task, registrations: Registrations, voted: bool) -> Tens
     stacks: list[list[Tensor]] = []
     for target, volume in enumerate(bank.volumes):
         candidates = registrations.candidates[target] if volume.label is None else []
-        labels = [warp_label(c.transform, torch.from_numpy(bank.volumes[c.source].label)) for c in candidates]
+        labels = [warp_label(c.transform, tensor_of(bank.volumes[c.source].label)) for c in candidates]
         if voted and labels:
             labels = [vote_by_similarity(labels, [c.similarity for c in candidates])]
         stacks.append([resize_label(label, bank.size) for label in labels])

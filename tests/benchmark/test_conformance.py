@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from benchmark import registry
 from benchmark.conformance import check
+from datasets.dataset import Volume
 from datasets.slices import Batch
 from methods.cps import CPS
 from methods.fixmatch import FixMatch
+from methods.label_propagation import LabelPropagation
 from methods.losses import most_likely, supervised_loss
 from methods.mean_teacher import MeanTeacher
 from methods.method import Method, Step, tunable
@@ -130,7 +132,51 @@ class DefaultOutside(Supervised):
         rate: float = tunable(5, low=0.01, high=1, doc="a default that tuning would never try")
 
 
+class WritesIntoVolumes(Supervised):
+    def build(self, task) -> None:
+        super().build(task)
+        for volume in task.bank.volumes:
+            volume.image[:] = 0.5
+
+
+class WritesThroughTensors(Supervised):
+    def build(self, task) -> None:
+        super().build(task)
+        for volume in task.bank.volumes:
+            if volume.label is not None:
+                torch.from_numpy(volume.label).clamp_(max=1)
+
+
+class WritesIntoTheBank(Supervised):
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        self.task.bank.label[self.task.bank.labelled[0]] = 0
+        return super().losses(batch, step)
+
+
+class WritesIntoTheBatch(Supervised):
+    def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        batch.image.sub_(batch.image.mean())
+        return super().losses(batch, step)
+
+
+class WritesIntoWhatItPredicts(Supervised):
+    def predictions(self, image: Tensor) -> dict[str, Tensor]:
+        return super().predictions(image.mul_(2))
+
+
+class WritesIntoWhatItSegments(LabelPropagation):
+    def segment(self, volume: Volume) -> dict[str, Tensor]:
+        torch.from_numpy(volume.image).mul_(0.5)
+        return super().segment(volume)
+
+
 BUGS = {
+    WritesIntoVolumes: "it writes into an array of a volume",
+    WritesThroughTensors: "label of volume a1 is not as it was handed out",
+    WritesIntoTheBank: "task.bank.label is not as it was",
+    WritesIntoTheBatch: "batch.image is not as it was",
+    WritesIntoWhatItPredicts: "the image to predict is not as it was",
+    WritesIntoWhatItSegments: "image of volume v1 is not as it was",
     SameOutput: "term consistency is 0.0",
     StillTeacher: "teacher takes no gradient and never moved",
     ForgottenBuffers: "statistics that do not follow its student's",
@@ -185,7 +231,7 @@ class Broken(Supervised):
 
 def test_the_command_checks_plug_ins_and_its_exit_code_tells(tmp_path: Path) -> None:
     good = bench("check", "--plugin", "examples/my_method.py")
-    assert good.returncode == 0 and good.stdout.startswith("flip_consistency keeps 13 laws") and good.stdout.count("\n") == 1
+    assert good.returncode == 0 and good.stdout.startswith("flip_consistency keeps 14 laws") and good.stdout.count("\n") == 1
     (tmp_path / "broken.py").write_text(BROKEN)
     bad = bench("check", "--plugin", tmp_path / "broken.py")
     assert bad.returncode == 1 and "broken breaks" in bad.stdout and "expected a scalar above 0" in bad.stdout

@@ -37,7 +37,7 @@ def test_a_layout_is_read_prepared_and_benchmarked(layout: str, tmp_path: Path) 
     assert set(table["test_set"]) == set(source.split.tests) and table["dsc"].between(0, 1).all()
     prepared = prepare(name, tmp_path / "data", store.datasets)
     assert prepared.split == source.split and prepared.train_groups == source.train_groups
-    assert prepared.classes == source.classes and prepared.content_hash() == source.content_hash()
+    assert prepared.classes == source.classes and prepared.data_hash() == source.data_hash()
     for case in uses(source):
         for raw, kept in zip(source.read(case, labels=True), prepared.read(case, labels=True), strict=True):
             np.testing.assert_array_equal(raw.image, kept.image)

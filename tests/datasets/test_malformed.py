@@ -367,7 +367,7 @@ BAD_PACKS: dict[str, tuple[Spoil, list[str]]] = {
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-100]), ["damaged"]),
     "other h5": (lambda p: write_h5(p, np.zeros((2, 2)), np.zeros((2, 2), np.uint8)), ["manifest is missing"]),
     "no JSON": (rewritten("manifest", b"hello"), ["no prepared dataset"]),
-    "another version": (rewritten("manifest", b'{"format": 2}'), ["no prepared dataset"]),
+    "another version": (rewritten("manifest", b'{"format": 3}'), ["no prepared dataset"]),
     "external link": (linked, ["image 0", "link"]),
     "one bit flipped": (flipped, ["damaged"]),
     "label out of range": (rewritten("label 1", b"\x09" * 64), ["label holds 9"]),

@@ -411,3 +411,42 @@ def test_the_phantom_is_learnable_and_one_case_is_not_enough(tmp_path: Path) -> 
     assert bench("run", *options).returncode == 0
     scores = pd.read_csv(tmp_path / "report" / "leaderboard.csv").set_index("labels")["dsc"]
     assert scores[28] >= 0.80 and scores[1] <= scores[28] - 0.15, scores.to_dict()
+
+
+VANDAL = """'''Methods that write into the data that they are given, one as numpy lets it, one as torch does.'''
+import torch
+from benchmark.registry import register
+from methods.supervised import Supervised
+
+@register("scribbler")
+class Scribbler(Supervised):
+    def build(self, task):
+        super().build(task)
+        for volume in task.bank.volumes:
+            volume.image[:] = 0.5
+
+@register("vandal")
+class Vandal(Supervised):
+    def build(self, task):
+        super().build(task)
+        task.bank.label.zero_()
+        for volume in task.bank.volumes:
+            torch.from_numpy(volume.image).fill_(0.5)
+            if volume.label is not None:
+                torch.from_numpy(volume.label).fill_(1)
+"""
+
+
+def test_a_method_that_writes_into_its_data_changes_no_other_s(small: Options, tmp_path: Path) -> None:
+    (tmp_path / "vandal.py").write_text(VANDAL)
+    options = ["--labels", "2", "--launcher", "inline", "--plugin", tmp_path / "vandal.py", "--methods"]
+    alone = bench("run", *small(tmp_path / "alone", *options, "supervised"))
+    assert alone.returncode == 0, alone.stderr
+    after = bench("run", *small(tmp_path / "after", *options, "scribbler,vandal,supervised"))
+    assert after.returncode == 1 and "read-only" in after.stderr, after.stderr
+    (vandal,) = (tmp_path / "after").glob("acdc/vandal/*/record.json")
+    assert json.loads(vandal.read_text())["outcome"] == "done"
+    (first,) = (tmp_path / "alone").glob("acdc/supervised/*/.done")
+    second = tmp_path / "after" / first.relative_to(tmp_path / "alone")
+    for name in ("model.safetensors", "history.csv", "cases.csv"):
+        assert json.loads(first.read_text())[name] == json.loads(second.read_text())[name], name
