@@ -99,7 +99,7 @@ class CellFolder:
             return None
         try:
             sums = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             sums = None
         if not isinstance(sums, dict) or not sums:
             return [DONE]

@@ -18,14 +18,15 @@ import pandas as pd
 from benchmark import registry
 from benchmark.errors import BadInput, NotAsClaimed
 from benchmark.experiment import score_again
+from benchmark.fingerprint import is_current
 from benchmark.grid import Cell
-from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
+from benchmark.schema import BadRecord, read_cell
+from benchmark.store import CASE_COLUMNS, WEIGHTS, CellFolder, Store, describe_cell
 from datasets.contents import read_through
 from datasets.dataset import Dataset
 from datasets.draws import labelled_cases
 from datasets.prepared import prepare
 
-WEIGHTS = "model.safetensors"
 FILES = ("cell.json", "record.json", "cases.csv", "history.csv")
 ROUNDING, OTHER_DEVICE = 1e-6, 0.01
 """Two numbers are one within this, absolute or relative: predicted on the device and by the torch of the record, or on others, where a
@@ -87,10 +88,9 @@ def _verify(
     damaged = {*(folder.damaged() or []), *(folder.damaged(*FILES) or [])} - (set() if weights else {WEIGHTS})
     verdict.problems += [f"{name} is not as it was written" for name in sorted(damaged)]
     try:
-        cell = Cell(**json.loads((folder.path / "cell.json").read_bytes()))
-        record = json.loads((folder.path / "record.json").read_bytes())
+        cell, record = read_cell(folder.path / "cell.json"), folder.read_record()
         table = _table(folder.path / "cases.csv")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, BadRecord) as error:
         verdict.problems.append(f"a file cannot be read ({str(error).splitlines()[0]})")
         return verdict
     verdict.title = str(cell)
@@ -104,6 +104,8 @@ def _verify(
         verdict.problems.append(f"cell.json labels {', '.join(cell.labelled)}; draw {cell.draw} labels {', '.join(drawn)}")
     elif not weights:
         verdict.unchecked = "no weights are here, so that no number was worked out again"
+    elif not is_current(cell, folder.code()):
+        verdict.unchecked = "made by other code than this, so that no number was worked out again"
     else:
         _numbers(cell.model_copy(update={"data": data}), store, device, record, table, verdict)
     return verdict
@@ -118,15 +120,12 @@ def _table(file: Path) -> pd.DataFrame:
     return table
 
 
-def _identity(cell: Cell, record: Any, folder: CellFolder) -> Iterator[str]:
+def _identity(cell: Cell, record: dict[str, Any], folder: CellFolder) -> Iterator[str]:
     """Where the cell's folder or its record says something else than the cell."""
     if folder.path.parts[-3:] != (where := (cell.dataset, cell.method, cell.id)):
         yield f"cell.json is that of {'/'.join(where)}"
-    if not isinstance(record, dict):
-        yield "record.json is no record"
-        return
     for key, value in json.loads(json.dumps(describe_cell(cell) | {"outcome": "done"})).items():
-        if key != "command" and record.get(key) != value:
+        if key not in ("command", "version") and record.get(key) != value:
             yield f"record.json has {key} {record.get(key)!r}; from cell.json follows {value!r}"
 
 
