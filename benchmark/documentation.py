@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from typing import Any
 
 from benchmark import registry
+from benchmark.environment import ROOT
 from methods.cctr.rsl import RegistrationHparams
 from methods.method import Propagator
 
@@ -14,9 +16,13 @@ OPENING = """# The methods
 
 Made from the classes by `make docs`; a test holds that it is up to date. All get the same steps, batches, augmentation, optimiser
 and networks (`ls protocols`). *w(t)* is the ramp exp(-5 (1 - t/T)^2). Marks: known, stated by the authors; ancestor, from the work
-that it builds on; choice, ours where no source could be read. A range is what tuning searches.
+that it builds on; choice, ours where no source could be read. A range is what tuning searches. "Held to" says on what the tests compare
+a method with numbers that its authors' own code gave, and by which factor it departs from them on purpose.
 """
 
+
+REFERENCES = ROOT / "tests" / "methods" / "references"
+"""Numbers that the authors' own code gave; see ``tests/methods/recorded.py``."""
 
 HEAD = "| hyper-parameter | default | range | what it is |\n|:---|:---|:---|:---|\n"
 
@@ -41,7 +47,29 @@ def _section(method: Any) -> str:
     rows = [_row(name, field) for name, field in method.Hparams.model_fields.items() if not _shared(name, field)]
     if rows:
         parts.append(HEAD + "\n".join(rows) + "\n")
+    parts.append(_references(method.name))
     return "\n".join(part for part in parts if part)
+
+
+def _references(name: str) -> str:
+    """What of a method is compared with its authors' code, where that was run."""
+    path = REFERENCES / f"{name}.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    source = (
+        f"[{found['repository'].partition('github.com/')[2]}]({found['repository']}) at `{found['revision']}`"
+        if found["repository"]
+        else ""
+    )
+    lines = [f"Held to {source}:" if source else f"No code of its authors could be read ({found['note']}); held to:", ""]
+    for record in found["records"]:
+        factors = (record["deviation"] or {}).get("factor", {})
+        ours = ", ".join(f"{key} times {factor:.4g}" for key, factor in factors.items())
+        lines.append(
+            f"- {record['what']} ({record['place']}): " + (f"{ours}: {record['deviation']['why']}" if factors else "equal")
+        )
+    return "\n".join([*lines, ""])
 
 
 def _shared(name: str, field: Any) -> bool:
