@@ -337,6 +337,8 @@ def segments(subject: Subject) -> None:
 def hparams_are_checked(subject: Subject) -> None:
     """unknown hparams and values out of range are refused; search spaces hold the defaults; all are documented"""
     schema = subject.cls.Hparams
+    if strange := set(subject.build().effective) - set(schema.model_fields):
+        raise Violation(f"the effective value of {', '.join(strange)} is told, which is no hparam")
     if not _refused(schema, {"no_such_thing": 1}):
         raise Violation("an unknown hparam is taken; keep Method.Hparams' configuration")
     for name, field in schema.model_fields.items():

@@ -150,6 +150,7 @@ def _run(
         "error": None,
         "seconds": round(fitted.seconds, 2),
         "parameters": count_parameters(method),
+        "effective": method.effective,
         "passes": round(fitted.passes, 3),
         "peak_memory_mb": round(environment.peak_memory_mb(device_name), 1),
         "reported": cases["network"].iloc[0],

@@ -1,6 +1,9 @@
 """CPS: cross pseudo supervision; two U-Nets, differently initialised, each learn the other's argmax by cross-entropy.
 
 Chen et al., CVPR 2021. Defaults: the ACDC values of SSL4MIS (code/train_cross_pseudo_supervision_2D.py). Network A is reported.
+
+Deviations: the authors' own code, for photographs (github.com/charlesCXK/TorchSemiSeg), has a constant weight of 1.5 (ours is
+.0667 of it) and takes all images.
 """
 
 from __future__ import annotations

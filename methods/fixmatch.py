@@ -2,9 +2,10 @@
 
 Sohn et al., NeurIPS 2020; scale and weights of SSL4MIS (code/train_fixmatch_standard_augs.py), where both terms are CE + Dice.
 
-Deviations: confidence is the largest probability, and pixels below the threshold take no part (there, scores are normalised by the highest,
-and pixels that fail turn into background); its value is the paper's .95, since the .8 of that code is of such scores, which most pixels
-pass. That code's loss of complementary labels is left out, and the strong view is UniMatch's.
+Deviations: confidence is the largest probability, and pixels below the threshold take no part (there, scores are divided by the highest,
+and pixels that fail turn into background); the threshold is the paper's .95, since the .8 of that code is of such scores, which nearly
+all pass (of recorded outputs .0799 as many pass here). Its loss of complementary labels is left out (.996 of the recorded term), and the
+strong view is UniMatch's.
 """
 
 from __future__ import annotations

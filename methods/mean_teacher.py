@@ -3,7 +3,8 @@
 Tarvainen & Valpola, NeurIPS 2017. Defaults: the ACDC values of SSL4MIS (code/train_mean_teacher_2D.py). The teacher sees another,
 noised view and has its own dropout, so that the consistency loss is never that of an output with itself.
 
-Deviations: consistency counts from the first step, there from step 1,000 of 30,000 on (before it w(t) is below .001).
+Deviations: the ramp rises every step, there every 150 of 30,000 (so in all methods after SSL4MIS); consistency counts from the first step,
+there from step 1,000 on (before it w(t) is below .001).
 """
 
 from __future__ import annotations

@@ -125,6 +125,11 @@ class Segmenter(nn.Module, ABC):
         self.hp: Any = hparams
         self.build(task)
 
+    @property
+    def effective(self) -> dict[str, float]:
+        """Hparams that the length of training turns into other values, as they are used; the record shows them."""
+        return {}
+
     @abstractmethod
     def build(self, task: Task) -> None:
         """Create networks and buffers as attributes, from torch's global generator; the reported network first."""

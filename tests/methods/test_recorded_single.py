@@ -140,12 +140,19 @@ def test_entropy_min(make_task: MakeTask) -> None:
     compare(known, outcome(total(method.losses(batch, step)), x), x.detach(), y)
 
 
-@pytest.mark.parametrize("name", ["cps", "cross_teaching"])
-def test_co_training(make_task: MakeTask, name: str) -> None:
-    known = record(name, HALF)
+@pytest.mark.parametrize(
+    ("name", "what", "off"),
+    [
+        ("cps", "", {}),
+        ("cross_teaching", "", {}),
+        ("cctr", ", without contrast and RSL", {"contrast": 0, "rsl": False, "reps": False}),
+    ],
+)
+def test_co_training(make_task: MakeTask, name: str, what: str, off: dict[str, Any]) -> None:
+    known = record(name, HALF + what)
     x, y, _ = given(known["inputs"])
     z = given(known["inputs"], teacher=6)[2].requires_grad_()
-    method, batch, step = prepared(make_task, name, known["inputs"], y)
+    method, batch, step = prepared(make_task, name, known["inputs"], y, **off)
     answers(method.a, x)
     answers(method.b, z)
     terms = method.losses(batch, step)
@@ -154,17 +161,32 @@ def test_co_training(make_task: MakeTask, name: str) -> None:
     compare(known, outcome(total(terms), x, z) | exchanged, x.detach(), y, z.detach())
 
 
-@pytest.mark.parametrize("what", ["", ", without the loss of complementary labels"])
-def test_fixmatch(make_task: MakeTask, what: str) -> None:
+def test_cps_and_its_authors_own_code(make_task: MakeTask) -> None:
+    known = record("cps", "exchange on unlabelled slices at the end of training, the authors' own code")
+    x, y, _ = given(known["inputs"])
+    z = given(known["inputs"], teacher=6)[2].requires_grad_()
+    method, batch, step = prepared(make_task, "cps", known["inputs"], y)
+    unlabelled = [each.detach()[3:].requires_grad_() for each in (x, z)]
+    answers(method.a, torch.cat([x.detach()[:3], unlabelled[0]]))
+    answers(method.b, torch.cat([z.detach()[:3], unlabelled[1]]))
+    terms = method.losses(batch, step)
+    ours = outcome(terms["exchange_a"] + terms["exchange_b"], *unlabelled)
+    compare(known, ours, *(each.detach() for each in unlabelled))
+
+
+def test_fixmatch(make_task: MakeTask) -> None:
     """The threshold at 0: every pixel is sure, as every one passes there."""
-    known = record("fixmatch", f"{HALF}, all pixels sure{what}")
+    known = record("fixmatch", f"{HALF}, all pixels sure, without the loss of complementary labels")
+    alone = record("fixmatch", "term of the strong view, all pixels sure")
     i = known["inputs"]
     weak, y, _ = given(i)
     strong = leaf(i["seed"] + 3, 2, *i["shape"])
     method, batch, step = prepared(make_task, "fixmatch", i, y, threshold=0)
     answers(method.network, weak, strong[3:])
-    ours = outcome(total(method.losses(batch, step)), weak, strong)
-    compare(known, ours if what else {"loss": ours["loss"]}, weak.detach(), y, strong.detach())
+    terms = method.losses(batch, step)
+    compare(known, outcome(total(terms), weak, strong), weak.detach(), y, strong.detach())
+    term = float(terms["consistency"].detach()) / (method.hp.consistency * step.ramp)
+    compare(alone, {"loss": term}, weak.detach(), y, strong.detach())
 
 
 def test_fixmatch_s_share_of_sure_pixels(make_task: MakeTask) -> None:

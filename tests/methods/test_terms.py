@@ -324,7 +324,7 @@ def test_mcsc_s_contrast_equals_the_sum_over_pairs() -> None:
             near = [math.log(math.exp(float(vectors[t, i] @ vectors[t, j]) / 0.1) / total) for j in same]
             found.append(-sum(near) / len(near) if near else 0)
         losses.append(sum(found) / len(found))
-    assert float(balanced_contrast(vectors, label, 0.1)) == pytest.approx(sum(losses) / 2, rel=1e-4)
+    assert float(balanced_contrast(vectors, label, 4, 0.1)) == pytest.approx(sum(losses) / 2, rel=1e-4)
 
 
 def test_mcsc_s_tiles_cover_the_whole_map() -> None:
