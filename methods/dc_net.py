@@ -39,7 +39,9 @@ class DCNet(OneNetwork):
     class Hparams(OneNetwork.Hparams):
         weights: ClassVar = ("auxiliary", "decoupled", "cross")
         auxiliary: float = tunable(1, low=0.1, high=2, doc="weight of the supervision of the second decoder")
-        decoupled: float = tunable(1000, low=10, high=1e4, log=True, doc="weight of attention and consistency together")
+        decoupled: float = tunable(
+            1000, low=10, high=1e4, log=True, doc="weight of attention, which weighs more on small slices, and consistency"
+        )
         consistency: float = tunable(
             0.1, low=0.01, high=1, log=True, maximum=1, doc="ceiling of w, the share of consistency in it"
         )
@@ -78,7 +80,7 @@ class DCNet(OneNetwork):
     def _sure(self, p: list[Tensor], step: Step) -> tuple[Tensor, Tensor]:
         """Where both probabilities (N, K, P, P) are above the threshold, which moves first; whether all pixels count as sure."""
         done = (step.index + 1) / step.total
-        confidence = torch.stack([most_likely(each)[0].mean() for each in p]).min()
+        confidence = torch.stack([most_likely(each)[0].mean() for each in p]).min().to(self.threshold.dtype)
         self.threshold.copy_(torch.lerp(self.threshold, confidence, done).clamp(LEAST, MOST))
         return (p[0] > self.threshold) & (p[1] > self.threshold), confidence >= MOST
 
