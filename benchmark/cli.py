@@ -167,7 +167,7 @@ def run(
 
     selections = partial(grid.parse_methods, methods)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
-    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking)
+    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, dry_run)
     if hparams is Hparams.tuned:
         from benchmark.tuning import tuned
 
@@ -219,7 +219,7 @@ def ablate(
 
     design, selections = parse_design(method, factors)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
-    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking)
+    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, dry_run)
     failed = _carry_out(session, dry_run)
     remember(Ablation(dataset, protocol, design), session.store)
     from reports import ablation, leaderboard
@@ -246,6 +246,7 @@ def _session(
     store: Path,
     site: Callable[[], Site],
     tracking: str | None,
+    dry_run: bool,
 ) -> Session:
     """The grid that the options of ``run`` and ``ablate`` name. Options are checked first, cheapest checks before heavy imports."""
     from benchmark import grid
@@ -261,12 +262,15 @@ def _session(
     from benchmark.session import Session
     from benchmark.store import Store
     from benchmark.tracking import where_installed
-    from datasets.prepared import open_dataset
+    from datasets.prepared import open_dataset, recall
 
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     where, tracking = site(), where_installed(tracking, _note)
-    prepare_shown(dataset, data, Store(store), err)  # its hash, which is part of every cell, is known then
+    if dry_run:
+        recall(opened, Store(store).datasets)
+    else:
+        prepare_shown(dataset, data, Store(store), err)  # its hash, which is part of every cell, is known then
     cells = grid.expand(opened, variants, budgets, pairs, chosen, _command())
     return Session(cells, store, where, tracking, err)
 
