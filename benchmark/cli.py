@@ -194,7 +194,7 @@ def run(
     selections = partial(grid.parse_methods, methods)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
     done = _finished(stale, again)
-    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, done)
+    session = _session(selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, done, dry_run)
     if hparams is Hparams.tuned:
         from benchmark.tuning import tuned
 
@@ -249,7 +249,9 @@ def ablate(
     design, selections = parse_design(method, factors)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
     done = _finished(stale, again)
-    session = _session(lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, done)
+    session = _session(
+        lambda: selections, dataset, data, protocol, labels, runs, draws, seeds, store, site, tracking, done, dry_run
+    )
     failed = _carry_out(session, dry_run)
     chosen = session.cells[0].protocol.name
     remember(Ablation(dataset, chosen, design), session.store)
@@ -278,6 +280,7 @@ def _session(
     site: Callable[[], Site],
     tracking: str | None,
     finished: Finished,
+    dry_run: bool,
 ) -> Session:
     """The grid that the options of ``run`` and ``ablate`` name. Options are checked first, cheapest checks before heavy imports."""
     from benchmark import grid
@@ -293,12 +296,15 @@ def _session(
     from benchmark.session import Session
     from benchmark.store import Store
     from benchmark.tracking import where_installed
-    from datasets.prepared import open_dataset
+    from datasets.prepared import open_dataset, recall
 
     opened = open_dataset(dataset, data)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     where, tracking = site(), where_installed(tracking, _note)
-    prepare_shown(dataset, data, Store(store), err)  # its hash, which is part of every cell, is known then
+    if dry_run:
+        recall(opened, Store(store).datasets)
+    else:
+        prepare_shown(dataset, data, Store(store), err)  # its hash, which is part of every cell, is known then
     cells = grid.expand(opened, variants, budgets, pairs, chosen, _command())
     return Session(cells, store, where, tracking, err, finished)
 

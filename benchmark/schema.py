@@ -45,7 +45,7 @@ class Record(BaseModel):
     draw: Count
     seed: Count
     protocol: Line
-    protocol_rules: Line = ""
+    protocol_title: Annotated[str, Field(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     steps: Count
     command: Text = ""
     trial: Trial | None = None
