@@ -32,6 +32,8 @@ ROUNDING, OTHER_DEVICE = 1e-6, 0.01
 """Two numbers are one within this, absolute or relative: predicted on the device and by the torch of the record, or on others, where a
 few voxels on a border may fall to the other side."""
 SHOWN = 5
+NOT_FROM_THE_CELL = ("command", "version", "protocol_title")
+"""What records of earlier versions have otherwise, or lack."""
 
 
 @dataclass
@@ -125,7 +127,7 @@ def _identity(cell: Cell, record: dict[str, Any], folder: CellFolder) -> Iterato
     if folder.path.parts[-3:] != (where := (cell.dataset, cell.method, cell.id)):
         yield f"cell.json is that of {'/'.join(where)}"
     for key, value in json.loads(json.dumps(describe_cell(cell) | {"outcome": "done"})).items():
-        if key not in ("command", "version") and record.get(key) != value:
+        if key not in NOT_FROM_THE_CELL and record.get(key) != value:
             yield f"record.json has {key} {record.get(key)!r}; from cell.json follows {value!r}"
 
 

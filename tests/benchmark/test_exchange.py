@@ -10,6 +10,7 @@ from benchmark.exchange import export, merge
 from benchmark.grid import Cell
 from benchmark.protocol import PROTOCOLS
 from benchmark.records import collect
+from benchmark.schema import Record
 from benchmark.store import WEIGHTS, CellFolder, Store, describe_cell
 
 TABLE = "test_set,case,volume,class,network,selection,metric,value\ntest,001,001_a,lv,network,last,dsc,{}\n"
@@ -46,6 +47,13 @@ def finish(
     }
     folder.finish(files)
     return folder
+
+
+def test_the_schema_knows_every_field_that_a_cell_writes(tmp_path: Path) -> None:
+    assert set(describe_cell(cell())) <= set(Record.model_fields)
+    written = json.loads((finish(Store(tmp_path), cell()).path / "record.json").read_text())
+    read = Store(tmp_path).folder(cell()).record()
+    assert read is not None and {key: read[key] for key in written} == written
 
 
 def everything(folder: Path) -> dict[str, bytes]:

@@ -38,3 +38,7 @@ def test_every_reference_is_compared() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_recorded_*.py"))
     for name in NAMES:
         assert f'"{name}"' in tests, name
+
+
+def test_every_method_that_trains_has_a_reference() -> None:
+    assert set(registry.built_ins("methods")) - {"label_propagation"} <= set(NAMES)
