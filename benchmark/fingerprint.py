@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark import registry
 from benchmark.errors import BadInput
@@ -52,37 +52,51 @@ class Code(BaseModel):
         """One short hash of all."""
         return _digest(repr((self.method, self.registration, self.harness)))
 
-    def difference(self, now: Code) -> str:
-        """In a few words, what has changed from this code to ``now``."""
-        parts = {"the method": "method", "registration": "registration", "training or evaluation": "harness"}
-        return " and ".join(words for words, name in parts.items() if getattr(self, name) != getattr(now, name))
-
 
 def code_of(cell: Cell) -> Code:
     """The code that would make the cell now.
 
     Raises:
-        BadInput: there is no such method here.
+        BadInput: there is no such method here, or it no longer takes the cell's hyper-parameters.
     """
-    hparams = registry.load("methods", cell.method).Hparams(**cell.hparams)  # type: ignore[attr-defined]
+    return Code(method=method_code(cell.method), registration=_registration_code(cell), harness=HARNESS)
+
+
+def _registration_code(cell: Cell) -> str | None:
+    try:
+        hparams = registry.load("methods", cell.method).Hparams(**cell.hparams)  # type: ignore[attr-defined]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(
+            f"{cell.method} does not take what cell {cell.id} has ({where}: {first['msg'].lower()}); leave it out"
+        ) from None
     recipe = hparams.used_recipe
-    registration = None
-    if recipe is not None:
-        from datasets.registration import configuration
+    if recipe is None:
+        return None
+    from datasets.registration import configuration
 
-        registration = _digest(repr(sorted(configuration(recipe).items())))
-    return Code(method=method_code(cell.method), registration=registration, harness=HARNESS)
+    return _digest(repr(sorted(configuration(recipe).items())))
 
 
-def is_current(cell: Cell, code: Code | None) -> bool:
-    """Whether ``code``, which made the cell, is what would make it now; imports the method only where it has to.
+def what_changed(cell: Cell, code: Code | None) -> str:
+    """In a few words, what has changed since ``code`` made the cell; empty where nothing has. Imports the method only where it has to.
 
     Raises:
         BadInput: there is no such method here.
     """
-    if code is None or code.harness != HARNESS or code.method != method_code(cell.method):
-        return False
-    return code.registration is None or code == code_of(cell)
+    if code is None:
+        return "its code was not noted"
+    changed = ["the method has changed"] if code.method != method_code(cell.method) else []
+    changed += ["training or evaluation has changed"] if code.harness != HARNESS else []
+    if not changed and code.registration is not None and code.registration != _registration_code(cell):
+        changed = ["registration has changed"]
+    return ", ".join(changed)
+
+
+def is_current(cell: Cell, code: Code | None) -> bool:
+    """Whether ``code``, which made the cell, is what would make it now; raises as ``what_changed``."""
+    return not what_changed(cell, code)
 
 
 def method_code(name: str) -> str:

@@ -22,7 +22,7 @@ from benchmark import registry
 from benchmark.display import GridDisplay, StageDisplay, duration
 from benchmark.errors import BadInput
 from benchmark.experiment import training_seconds, training_volumes
-from benchmark.fingerprint import code_of, is_current
+from benchmark.fingerprint import code_of, what_changed
 from benchmark.grid import Cell
 from benchmark.launchers import Site, run_cells
 from benchmark.preparation import prepare_shown
@@ -77,7 +77,7 @@ class Session:
             if not folder.done():
                 self.todo.append(cell)
                 continue
-            is_outdated = not is_current(cell, folder.code())
+            is_outdated = bool(what_changed(cell, folder.code()))
             if is_outdated:
                 self.outdated.append(cell)
             if self.finished == "again" or (is_outdated and self.finished == "renew"):
@@ -128,7 +128,7 @@ class Session:
         for method in sorted({cell.method for cell in self.outdated}):
             cells = [cell for cell in self.outdated if cell.method == method]
             days = sorted({self._day(cell) for cell in cells})
-            changed = sorted({self._what_changed(cell) for cell in cells})
+            changed = sorted({what_changed(cell, self.store.folder(cell).code()) for cell in cells})
             self._warn(
                 f"{_count(cells, 'finished cell')} of {method} ({' to '.join(dict.fromkeys([days[0], days[-1]]))}) came from other code"
                 f" ({', '.join(changed)}): {does}"
@@ -143,10 +143,6 @@ class Session:
         folder = self.store.folder(cell)
         ended = (folder.record() or {}).get("ended")
         return ended[:10] if ended else time.strftime("%Y-%m-%d", time.gmtime((folder.path / "record.json").stat().st_mtime))
-
-    def _what_changed(self, cell: Cell) -> str:
-        code = self.store.folder(cell).code()
-        return f"{code.difference(code_of(cell))} has changed" if code else "of a version that did not note it"
 
     def _begun_by_other_code(self, cell: Cell) -> bool:
         folder = self.store.folder(cell)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.display import duration
 from benchmark.errors import BadInput
-from benchmark.fingerprint import code_of, is_current
+from benchmark.fingerprint import what_changed
 from benchmark.grid import Cell
 from benchmark.schema import BadRecord, read_cell
 from benchmark.store import CellFolder, Store
@@ -73,13 +73,10 @@ def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:
 def _finished(folder: CellFolder, cell: Cell) -> tuple[str, str]:
     """Done, or outdated: made by other code than there is now."""
     try:
-        code = folder.code()
-        if is_current(cell, code):
-            return "done", ""
-        changed = f"{code.difference(code_of(cell))} has changed since" if code else "by which is not known"
-        return "outdated", f"made by other code ({changed}); `retry --stale` runs it again"
+        changed = what_changed(cell, folder.code())
     except BadInput:
         return "done", f"the method {cell.method} is not known here, so its code was not compared; --plugin names its file"
+    return ("outdated", f"made by other code ({changed}); `retry --stale` runs it again") if changed else ("done", "")
 
 
 def _where(note: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import fingerprint, registry
-from benchmark.fingerprint import Code, code_of, is_current
+from benchmark.errors import BadInput
+from benchmark.fingerprint import Code, code_of, is_current, what_changed
 from benchmark.grid import Cell, resolve
 from benchmark.protocol import PROTOCOLS
 
@@ -189,12 +190,22 @@ def test_the_registration_s_configuration_counts_where_registration_is_used(monk
     with monkeypatch.context() as patched:
         patched.setattr(registration, "RegistrationConfig", More)
         assert [is_current(each, code) for each, code in zip(users + others, before, strict=True)] == [False] * 3 + [True] * 3
-        assert before[0].difference(code_of(users[0])) == "registration"
+        assert what_changed(users[0], before[0]) == "registration has changed"
     monkeypatch.setattr(fingerprint, "HARNESS", fingerprint.HARNESS + 1)
     assert not any(is_current(each, code) for each, code in zip(users + others, before, strict=True))
 
 
 def test_unknown_code_is_never_current() -> None:
     assert not is_current(cell("supervised"), None)
-    a, b = Code(method="a", registration=None, harness=1), Code(method="b", registration=None, harness=2)
-    assert a.id != b.id and a.difference(b) == "the method and training or evaluation"
+    assert what_changed(cell("supervised"), None) == "its code was not noted"
+    now = code_of(cell("supervised"))
+    other = Code(method="other", registration=None, harness=0)
+    assert what_changed(cell("supervised"), now) == "" and now.id != other.id
+    assert what_changed(cell("supervised"), other) == "the method has changed, training or evaluation has changed"
+
+
+def test_hyper_parameters_that_a_method_no_longer_takes_are_one_sentence() -> None:
+    old = cell("supervised").model_copy(update={"hparams": {"gone": 1}})
+    with pytest.raises(BadInput, match="gone"):
+        code_of(old)
+    assert what_changed(old, Code(method="other", registration=None, harness=fingerprint.HARNESS)) == "the method has changed"
