@@ -107,7 +107,7 @@ class Subject:
         return self.cls(task or made_up_task(), self.cls.Hparams(**{**self.given, **hparams})).train()
 
     def probes(self) -> dict[str, float]:
-        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Method.probe``."""
+        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Segmenter.probe``."""
         return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra} | self.cls.probe
 
     def tunables(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -338,6 +338,8 @@ def segments(subject: Subject) -> None:
 def hparams_are_checked(subject: Subject) -> None:
     """unknown hparams and values out of range are refused; search spaces hold the defaults; all are documented"""
     schema = subject.cls.Hparams
+    if strange := set(subject.build().effective) - set(schema.model_fields):
+        raise Violation(f"the effective value of {', '.join(strange)} is told, which is no hparam")
     if not _refused(schema, {"no_such_thing": 1}):
         raise Violation("an unknown hparam is taken; keep Method.Hparams' configuration")
     for name, field in schema.model_fields.items():

@@ -150,6 +150,7 @@ def _run(
         "error": None,
         "seconds": round(fitted.seconds, 2),
         "parameters": count_parameters(method),
+        "effective": method.effective,
         "passes": round(fitted.passes, 3),
         "peak_memory_mb": round(environment.peak_memory_mb(device_name), 1),
         "reported": cases["network"].iloc[0],
@@ -218,9 +219,13 @@ def reported_network(cell: Cell, store: Store) -> tuple[ReportedNetwork, tuple[i
 
 
 def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
-    """Seconds that the cell's training will take, from a few steps timed now. Registrations are left out: none is computed."""
+    """Seconds that the cell's training will take, from a few steps past any warm-up, timed now. Registrations are left out: none is
+    computed.
+    """
     environment.make_deterministic()
     dataset = open_dataset(cell.dataset, cell.data)
+    probe = registry.load("methods", cell.method).probe  # type: ignore[attr-defined]
+    cell = cell.model_copy(update={"hparams": cell.hparams | probe})
     method = _build(cell, dataset, torch.device(device_name), None)
     if isinstance(method, Propagator):
         return 0.0

@@ -4,8 +4,9 @@ Chi et al., CVPR 2024 (github.com/chy-upc/ABD, code/train_ACDC_BCP.py and utils/
 The warm-up trains one network, from which both start. Of each mixed image the least sure of 4 x 4 patches is replaced by one of the other
 view: by the surest, or by that of the four surest whose classes are most like its own. Weights are constant there.
 
-Deviations: those of BCP; the second network's optimiser starts without momentum; of the jitter brightness comes before contrast (there: in
-random order).
+Deviations: BCP's; the background's Dice counts the masked part alone, as BCP's since its issue 25 (there: the whole image; the recorded
+step's sum is .9997 of theirs, to three digits 1); the second network's optimiser starts without momentum; of the jitter brightness comes
+before contrast (there: in random order).
 """
 
 from __future__ import annotations

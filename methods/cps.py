@@ -2,7 +2,8 @@
 
 Chen et al., CVPR 2021. Defaults: the ACDC values of SSL4MIS (code/train_cross_pseudo_supervision_2D.py). Network A is reported.
 
-Deviations: the authors' own code, for photographs (github.com/charlesCXK/TorchSemiSeg), has a constant weight of 1.5 and takes all images.
+Deviations: the authors' own code, for photographs (github.com/charlesCXK/TorchSemiSeg), has a constant weight of 1.5 (ours is
+.0667 of it) and takes all images.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Wu et al., Medical Image Analysis 81, 2022 (github.com/ycwu1997/MC-Net, code/tra
 which has two decoders. The U-Net's own decoder, bilinear, is reported as there. Sharpening is theirs, of each class against the rest: where
 no class passes 1/2 the target is near 0 for all. Gradients flow into targets, too.
 
-Deviations: every decoder learns from labels by 1/2 (CE + Dice), the field's supervised term (there: Dice alone).
+Deviations: every decoder learns from labels by 1/2 (CE + Dice), the field's supervised term (there: Dice alone; on recorded outputs the sum
+is 1.87 times theirs).
 """
 
 from __future__ import annotations

@@ -73,4 +73,4 @@ class MCSC(CrossTeaching):
             middle = F.interpolate(label[:, None].float(), (rows, columns), mode="nearest-exact")[:, 0]
             labels.append(tiles(middle[..., None], float(IGNORE))[..., 0])
         met, label = meetings(torch.stack(cells, 1), torch.stack(labels, 1))
-        return balanced_contrast(met, label, self.hp.temperature)
+        return balanced_contrast(met, label, self.task.classes, self.hp.temperature)

@@ -94,6 +94,8 @@ class Segmenter(nn.Module, ABC):
     """What methods with and without training share: a name, hyper-parameters (published values as defaults), the task."""
 
     name: ClassVar[str]
+    probe: ClassVar[dict[str, float]] = {}
+    """For checks and timing: hparams with which every term is there at any step."""
 
     class Hparams(BaseModel):
         """Typed, documented hyper-parameters; unknown names and values out of range are refused."""
@@ -122,6 +124,11 @@ class Segmenter(nn.Module, ABC):
         self.task = task
         self.hp: Any = hparams
         self.build(task)
+
+    @property
+    def effective(self) -> dict[str, float]:
+        """Hparams that the length of training turns into other values, as they are used; the record shows them."""
+        return {}
 
     @abstractmethod
     def build(self, task: Task) -> None:
@@ -159,8 +166,6 @@ class Method(Segmenter):
 
     reach: ClassVar[dict[str, tuple[str, ...]]] = {}
     """For ``check``: the networks, by attribute, that a term teaches, where that is not each network it went through."""
-    probe: ClassVar[dict[str, float]] = {}
-    """For ``check``: hparams with which every term is there at any step."""
 
     @abstractmethod
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:

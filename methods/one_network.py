@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datasets.slices import Batch
 from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision
-from methods.ema import make_teacher, update_teacher
+from methods.ema import effective_decay, make_teacher, update_teacher
 from methods.losses import most_likely, supervised_loss
 from methods.method import Method, Step, Task, tunable
 
@@ -79,7 +79,9 @@ class WithTeacher(OneNetwork):
     """One network and its moving average, which teaches it. The student is reported."""
 
     class Hparams(OneNetwork.Hparams):
-        ema_decay: float = tunable(0.99, low=0.9, high=0.999, maximum=1, doc="teacher's decay per step")
+        ema_decay: float = tunable(
+            0.99, low=0.9, high=0.999, maximum=1, doc="teacher's decay per step of 30,000; of fewer, the same share of training"
+        )
 
     def build(self, task: Task) -> None:
         super().build(task)
@@ -89,6 +91,10 @@ class WithTeacher(OneNetwork):
     def taught(self, image: Tensor) -> Tensor:
         """The teacher's class probabilities (N, K, P, P)."""
         return torch.softmax(self.teacher(image), 1)
+
+    @property
+    def effective(self) -> dict[str, float]:
+        return {"ema_decay": effective_decay(self.hp.ema_decay, self.task.protocol.steps)}
 
     def after_step(self, step: Step) -> None:
         update_teacher(self.teacher, self.network, self.hp.ema_decay, step)

@@ -38,21 +38,23 @@ def meetings(cells: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     return next(met), next(met)
 
 
-def balanced_contrast(vectors: Tensor, label: Tensor, temperature: float) -> Tensor:
+def balanced_contrast(vectors: Tensor, label: Tensor, classes: int, temperature: float) -> Tensor:
     """Supervised contrast (Khosla et al., NeurIPS 2020, eq. 2) with every class of equal weight in denominators (MCSC's SupConLoss).
 
     vectors: unit, (T, M, E), contrasted inside each of T. label: (T, M), IGNORE takes no part. Mean over members (one that is alone in its
-    class counts 0), then over those T that hold more than background; 0 where none does.
+    class counts 0), then over those T that hold more than background; 0 where none does. Sums over a class are matrix products: of the
+    pairs only their exponentials are kept.
     """
-    valid = label != IGNORE
-    others = valid[:, None, :] & ~torch.eye(label.shape[1], dtype=torch.bool, device=label.device)
-    same = others & (label[:, :, None] == label[:, None, :])
-    count = same.sum(2)
-    similarity = vectors @ vectors.mT / temperature
-    balance = (count[:, None, :] + 1 - same.int()).clamp(min=1).log()
-    total = torch.logsumexp((similarity - balance).masked_fill(~others, -1e9), 2, keepdim=True)
-    total = torch.logaddexp(total, total.new_tensor(math.log(1e-6)))
-    loss = -((similarity - total) * same).sum(2) / (count + 1e-6)
-    mean = (loss * valid).sum(1) / valid.sum(1).clamp(min=1)
-    shown = (valid & (label > 0)).any(1)
+    member = (label[..., None] == torch.arange(classes, device=label.device)).to(vectors.dtype)
+    count = member.sum(1, keepdim=True)
+    mates = (member * (count - 1)).sum(2)
+    near = ((member @ (member.mT @ vectors) - vectors) * vectors).sum(2) / temperature
+    shift = vectors.new_full((label.shape[1],) * 2, -1 / temperature).fill_diagonal_(-1e9)
+    pairs = torch.baddbmm(shift, vectors, vectors.mT, alpha=1 / temperature).exp()
+    total = (pairs @ member / (count - member).clamp(min=1)).sum(2) + 1e-6 * math.exp(-1 / temperature)
+    total = total.clamp(min=1e-30).log() + 1 / temperature
+    loss = (total * mates - near).where(mates > 0, 0) / (mates + 1e-6)
+    valid = member.sum(2)
+    mean = loss.sum(1) / valid.sum(1).clamp(min=1)
+    shown = (member[..., 1:] > 0).any(2).any(1)
     return (mean * shown).sum() / shown.sum().clamp(min=1)

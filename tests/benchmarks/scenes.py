@@ -51,10 +51,10 @@ def phantom_task(labelled: int = 3, device: torch.device = CPU, preset: str = "q
 
 
 def build(task: Task, name: str) -> Method:
-    """A method with its published hyper-parameters, the same weights every time."""
+    """A method with its published hyper-parameters, past any warm-up, the same weights every time."""
     torch.manual_seed(0)
     method_class = registry.load("methods", name)
-    method: Method = method_class(task, method_class.Hparams())  # type: ignore[attr-defined]
+    method: Method = method_class(task, method_class.Hparams(**method_class.probe))  # type: ignore[attr-defined]
     return method.to(task.bank.device)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.conformance import Subject, masks_are_hidden
 from benchmark.grid import parse_methods
-from methods.ema import make_teacher, update_teacher
+from methods.ema import effective_decay, make_teacher, update_teacher
 from methods.method import Method, Step, Task
 
 MakeTask = Callable[..., Task]
@@ -135,6 +135,25 @@ def test_the_teacher_is_the_average_and_its_statistics_are_too(make_task: MakeTa
         else:
             assert torch.equal(kept, start[key] + 3), key
     assert not any(p.requires_grad for p in teacher.parameters())
+
+
+@pytest.mark.parametrize(("steps", "decay"), [(20, 0.9), (400, 0.9), (4_000, 0.925), (30_000, 0.99), (60_000, 0.995)])
+def test_a_decay_covers_the_same_share_of_every_training_but_at_least_ten_steps(steps: int, decay: float) -> None:
+    assert effective_decay(0.99, steps) == pytest.approx(decay, abs=1e-9)
+    assert effective_decay(0.5, 30_000) == pytest.approx(0.5) and effective_decay(0.5, steps) >= 0.5
+    assert effective_decay(1, steps) == pytest.approx(1)
+
+
+def test_the_record_s_effective_decay_is_the_teacher_s(make_task: MakeTask) -> None:
+    method = build(make_task(steps=4_000), "mean_teacher")
+    name, weight = next(method.network.named_parameters())
+    kept = method.teacher.get_parameter(name)
+    before = kept.clone()
+    with torch.no_grad():
+        weight += 1
+    method.after_step(Step(3_999, 4_000))
+    assert torch.allclose(kept - before, torch.full_like(kept, 1 - method.effective["ema_decay"]), atol=1e-6)
+    assert method.effective["ema_decay"] == pytest.approx(0.925)
 
 
 def test_mean_teacher_s_teacher_sees_another_view(make_task: MakeTask) -> None:

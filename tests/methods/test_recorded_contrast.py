@@ -15,7 +15,7 @@ def test_balanced_contrast_of_one_tile() -> None:
     seed, (n, width, *size) = known["inputs"]["seed"], known["inputs"]["shape"]
     x, y = normal(seed, n, width, *size).requires_grad_(), labels(seed + 1, known["inputs"]["classes"], n, *size)
     vectors = F.normalize(x, dim=1).movedim(1, -1).reshape(1, -1, width)
-    compare(known, outcome(balanced_contrast(vectors, y.view(1, -1), 0.1), x), x.detach(), y)
+    compare(known, outcome(balanced_contrast(vectors, y.view(1, -1), 4, 0.1), x), x.detach(), y)
 
 
 def test_balanced_contrast_over_tiles() -> None:
@@ -29,7 +29,7 @@ def test_balanced_contrast_over_tiles() -> None:
     cells = F.normalize(x, dim=2).movedim(2, -1).flatten(0, 1)
     vectors = torch.stack([cells[:, r : r + side, c : c + side].reshape(-1, shape[2]) for r, c in corners])
     label = torch.stack([y.flatten(0, 1)[:, r : r + side, c : c + side].flatten() for r, c in corners])
-    compare(known, {"loss": float(balanced_contrast(vectors, label, known["inputs"]["temperature"]))}, x, y)
+    compare(known, {"loss": float(balanced_contrast(vectors, label, 4, known["inputs"]["temperature"]))}, x, y)
 
 
 def test_info_nce() -> None:

@@ -161,6 +161,19 @@ def test_co_training(make_task: MakeTask, name: str, what: str, off: dict[str, A
     compare(known, outcome(total(terms), x, z) | exchanged, x.detach(), y, z.detach())
 
 
+def test_cps_and_its_authors_own_code(make_task: MakeTask) -> None:
+    known = record("cps", "exchange on unlabelled slices at the end of training, the authors' own code")
+    x, y, _ = given(known["inputs"])
+    z = given(known["inputs"], teacher=6)[2].requires_grad_()
+    method, batch, step = prepared(make_task, "cps", known["inputs"], y)
+    unlabelled = [each.detach()[3:].requires_grad_() for each in (x, z)]
+    answers(method.a, torch.cat([x.detach()[:3], unlabelled[0]]))
+    answers(method.b, torch.cat([z.detach()[:3], unlabelled[1]]))
+    terms = method.losses(batch, step)
+    ours = outcome(terms["exchange_a"] + terms["exchange_b"], *unlabelled)
+    compare(known, ours, *(each.detach() for each in unlabelled))
+
+
 def test_fixmatch(make_task: MakeTask) -> None:
     """The threshold at 0: every pixel is sure, as every one passes there."""
     known = record("fixmatch", f"{HALF}, all pixels sure, without the loss of complementary labels")
