@@ -1,7 +1,7 @@
 """AD-MT: two teachers that take turns in following the student, each with a kind of strong view, and what comes of their conflicts.
 
-Zhao et al., ECCV 2024 (github.com/ZhenZHAO/AD-MT, code/train_post_2d_aut.py, cfgs/config_2d_aut.yml). The ramp takes a quarter of the
-steps, 7,500 of 30,000, and 500 at least, five times what teachers remember; turns last up to a 600th, 50 of 30,000, and 10 at least.
+Zhao et al., ECCV 2024 (github.com/ZhenZHAO/AD-MT, code/train_post_2d_aut.py, cfgs/config_2d_aut.yml). The ramp ends after a quarter of
+the steps, 7,500 of 30,000; turns last up to a 600th of them, 50 of 30,000, and up to 10 where that is less.
 
 Deviations: a teacher's average counts its own updates, where there the first 100 steps copy the student; the student's labels move with
 CutMix, where there they stay in place.
@@ -23,8 +23,8 @@ from methods.method import Step, Task, tunable
 from methods.one_network import OneNetwork, View
 from methods.views import cut_off_boxes, paste, strong_view
 
-BLURRED, TURN, RAMP = 0.2, 10, 500
-"""Share of strong views that are blurred; steps that the longest turn and the ramp have at least."""
+BLURRED, TURN = 0.2, 10
+"""Share of strong views that are blurred; steps that the longest turn has at least, the teachers' shortest horizon."""
 
 
 @register("ad_mt")
@@ -75,7 +75,7 @@ class AlternateDiverseTeaching(OneNetwork):
             strong, confidence, label, conflict, own_confidence, own = (paste(box, each[order], each) for each in maps)
         surer = conflict & (own != label) & (own_confidence > confidence)
         label = own.where(surer, label).where(torch.where(surer, own_confidence, confidence) >= self.hp.threshold, IGNORE)
-        ramp = math.exp(-5 * (1 - min(1, step.index / max(RAMP, self.hp.ramp * step.total))) ** 2)
+        ramp = math.exp(-5 * (1 - min(1, step.fraction / self.hp.ramp)) ** 2)
         loss = dice_loss(torch.softmax(self.network(strong), 1), label)
         return {"consistency": self.hp.consistency * ramp * loss}
 

@@ -218,7 +218,7 @@ def test_ad_mt_s_student_settles_conflicts_of_its_own_slice(
     make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a box the labels of teachers and student are both those of the slice that is pasted."""
-    given = Given(make_task, "ad_mt", [outputs(3)], [], threshold=0.6, consistency=1)
+    given = Given(make_task, "ad_mt", [outputs(3)], [], threshold=0.6, consistency=1, ramp=1)
     told, order = [outputs(4), outputs(5)], [2, 0, 1]
     box = torch.zeros(3, 32, 32, dtype=torch.bool)
     box[:, 5:20, 8:30] = True
@@ -239,8 +239,7 @@ def test_ad_mt_s_student_settles_conflicts_of_its_own_slice(
         if final.max() >= 0.6:
             label[n, r, c] = final.argmax()
     assert taken > 100 and 0 < (label == IGNORE).mean() < 1
-    ramp = math.exp(-5 * (1 - 15 / 500) ** 2)
-    assert given.terms()["consistency"] == pytest.approx(ramp * slow_dice(outputs(3).numpy(), label), rel=1e-4)
+    assert given.terms()["consistency"] == pytest.approx(RAMP * slow_dice(outputs(3).numpy(), label), rel=1e-4)
 
 
 def test_ss_net_s_prototypes_are_all_pixels_of_a_class_until_it_is_found(make_task: Callable[..., Task]) -> None:
