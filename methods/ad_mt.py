@@ -10,6 +10,7 @@ CutMix, where there they stay in place.
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import ClassVar
 
 import torch
@@ -34,34 +35,35 @@ class AlternateDiverseTeaching(OneNetwork):
     The label is the argmax of both teachers' outputs weighted by exp(-entropy); where they differ, the student's if that is surer.
     """
 
-    turn: Tensor
-    """The teacher whose turn it is, the steps that are left of it, and the updates of each teacher."""
+    turn: list[int]
+    """The teacher whose turn it is, steps that are left of it, updates of each teacher; on the host, which would wait for it."""
     teachers: nn.ModuleList
 
     class Hparams(OneNetwork.Hparams):
         weights: ClassVar = ("consistency",)
         consistency: float = tunable(2, low=0.2, high=10, log=True, doc="ceiling of the consistency weight")
-        ramp: float = tunable(
-            0.25, low=0.1, high=1, minimum=0.01, maximum=1, doc="part of the steps after which w(t) is at its ceiling"
-        )
+        ramp: float = tunable(0.25, low=0.1, high=1, minimum=0.01, maximum=1, doc="part of the steps until w(t) is full")
         threshold: float = tunable(0.95, low=0.7, high=0.99, maximum=1, probe=0, doc="least probability of a pseudo-label")
-        longest_turn: float = tunable(
-            1 / 600, low=1e-3, high=0.05, log=True, maximum=1, doc="longest turn of a teacher, part of the steps"
-        )
+        longest_turn: float = tunable(1 / 600, low=1e-3, high=0.05, log=True, maximum=1, doc="longest turn, part of the steps")
         ema_decay: float = tunable(0.99, low=0.9, high=0.999, maximum=1, doc="teachers' decay per update")
 
     def build(self, task: Task) -> None:
         super().build(task)
         self.teachers = nn.ModuleList([make_teacher(self.network), make_teacher(self.network)])
-        self.register_buffer("turn", torch.tensor([0, self._length(), 0, 0]))
+        self.turn = [0, self._length(), 0, 0]
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.turn)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.turn = state.tolist()
 
     def _length(self) -> int:
-        """Steps of a turn, random."""
-        longest = max(TURN, round(self.hp.longest_turn * self.task.protocol.steps))
-        return int(torch.randint(1, longest + 1, ()))
+        """Steps of a turn, random by the seed of this step."""
+        return Random(torch.initial_seed()).randint(1, max(TURN, round(self.hp.longest_turn * self.task.protocol.steps)))
 
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
-        image, active = batch.image[batch.labelled :], int(self.turn[0])
+        image, active = batch.image[batch.labelled :], self.turn[0]
         first, second = self.taught(image, active)
         conflict = most_likely(first)[1] != most_likely(second)[1]
         sure = [torch.exp((p * (p + 1e-10).log2()).sum(1, keepdim=True)) for p in (first, second)]
@@ -88,11 +90,10 @@ class AlternateDiverseTeaching(OneNetwork):
         return first, second
 
     def after_step(self, step: Step) -> None:
-        active, left, *updates = self.turn.tolist()
+        active, left, *updates = self.turn
         update_teacher(self.teachers[active], self.network, self.hp.ema_decay, Step(updates[active], step.total))
         updates[active] += 1
-        turn = [active, left - 1] if left > 1 else [1 - active, self._length()]
-        self.turn.copy_(torch.tensor([*turn, *updates]))
+        self.turn = [*([active, left - 1] if left > 1 else [1 - active, self._length()]), *updates]
 
     def predictions(self, image: Tensor) -> dict[str, Tensor]:
         networks = {"student": self.network, "teacher_1": self.teachers[0], "teacher_2": self.teachers[1]}

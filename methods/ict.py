@@ -41,7 +41,8 @@ class InterpolationConsistency(WithTeacher):
         share = torch.distributions.Beta(self.hp.alpha, self.hp.alpha, validate_args=False).sample((pairs, 1, 1, 1))
         share = to_device(share, unlabelled.device)
         view = self.view(torch.cat([labelled, torch.lerp(first, second, share)]), batch.labelled)
-        target = torch.lerp(self.taught(first), self.taught(second), share)
+        one, other = self.taught(first), self.taught(second)
+        target = torch.lerp(one, other, share.to(one))  # of one kind in half precision, too
         terms = {"supervised": supervised_loss(view.logits[: batch.labelled], batch.label)}
         terms["consistency"] = self.hp.consistency * step.ramp * F.mse_loss(view.probabilities, target)
         return terms | self.registered(batch, step)

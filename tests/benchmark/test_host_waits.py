@@ -25,6 +25,7 @@ BY_NATURE = {
     "ema_self_training": "largest components are labelled on the CPU",
     "cctr": "how many anchors there are depends on the predictions",
     "contrastive": "how many anchors there are depends on the predictions",
+    "ss_net": "how many pixels a class has depends on labels and predictions",
 }
 """Methods that must wait, and why. All others may not."""
 

@@ -240,7 +240,7 @@ class Cells:
 
     def __init__(self, tmp_path: Path, names: str) -> None:
         self.outcomes: list[tuple[str, str]] = []
-        cells: Any = [SimpleNamespace(id=name, dataset="d", method="m") for name in names]
+        cells: Any = [SimpleNamespace(id=name, dataset="d", method="m", replaces=None) for name in names]
         self.work = Work(cells, tmp_path, lambda cell, progress: None, lambda cell, how: self.outcomes.append((cell.id, how)))
 
     def end(self, outcome: str, alone: bool = False) -> str:

@@ -64,7 +64,7 @@ def test_ad_mt(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch, 
     labelled, first, second, own, strong = logits = given(range(1, 6), 4, 4, 32, 32)
     own.data *= inputs["student"] / 3
     method = build(make_task, "ad_mt")
-    method.turn[0] = turn == "second"
+    method.turn[0] = int(turn == "second")
     if turn == "second":
         found = boxes(*([i, 4, *box] for i, box in enumerate(inputs["boxes"])))
         monkeypatch.setattr("methods.ad_mt.cut_off_boxes", lambda image: found)
@@ -80,10 +80,10 @@ def test_ad_mt(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch, 
 def test_ad_mt_takes_turns(make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
     known = record("ad_mt", "whose turn it is")
     lengths = iter(known["inputs"]["lengths"])
-    monkeypatch.setattr(torch, "randint", lambda low, high, size: torch.tensor(next(lengths)))
+    monkeypatch.setattr("methods.ad_mt.AlternateDiverseTeaching._length", lambda self: next(lengths))
     method, found = build(make_task, "ad_mt"), []
     for index in range(12):
-        found.append(int(method.turn[0]))
+        found.append(method.turn[0])
         before = [p.clone() for p in method.teachers.parameters()]
         with torch.no_grad():
             for p in method.network.parameters():
@@ -93,7 +93,7 @@ def test_ad_mt_takes_turns(make_task: Callable[..., Task], monkeypatch: pytest.M
         half = len(moved) // 2
         assert [all(moved[:half]), all(moved[half:])] == [found[-1] == 0, found[-1] == 1] and any(moved) and not all(moved)
     compare(known, {"teacher": found})
-    assert method.turn[2:].tolist() == [found.count(0), found.count(1)]
+    assert method.turn[2:] == [found.count(0), found.count(1)]
 
 
 def test_ss_net_s_smoothness_keeps_running_statistics() -> None:
