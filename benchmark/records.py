@@ -83,7 +83,9 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
         long = _long_table({cell: body for cell, body in tables.items() if cell not in damaged})
     cells = [row for row, _ in rows if row["outcome"] != "unreadable"]
     columns = None if cells else ["cell", "kind", "outcome", "code_hash", "kept"]
-    return Records(pd.DataFrame(cells, columns=columns), long, (*notes, *older, *_of_different_harness(cells)))
+    return Records(
+        pd.DataFrame(cells, columns=columns), long, (*notes, *older, *_of_unknown_code(cells), *_of_different_harness(cells))
+    )
 
 
 def _is_table(body: bytes) -> bool:
@@ -153,6 +155,13 @@ def _by_code(
                 f" and the runs of older code ({', '.join(older)}) {what}"
             )
     return taken, notes
+
+
+def _of_unknown_code(cells: list[dict[str, Any]]) -> list[str]:
+    """A sentence on finished cells of before there were fingerprints."""
+    count = sum(row["outcome"] == "done" and row["kind"] != "trial" and row["code_hash"] == UNKNOWN for row in cells)
+    made = "1 finished cell was" if count == 1 else f"{count} finished cells were"
+    return [f"{made} made by a version that did not note its code, which is {UNKNOWN}"] if count else []
 
 
 def _of_different_harness(cells: list[dict[str, Any]]) -> list[str]:

@@ -306,7 +306,7 @@ def summary(record: dict[str, Any] | None, outcome: str) -> str:
             score = record["validation"]
             return f"val DSC {'-' if score is None else format(score, '.3f')}  {duration(record['seconds'])}"
         case "failed" | "out of memory" if record:
-            return record["error"].splitlines()[0]
+            return (record["error"].splitlines() or ["no error was noted"])[0]
         case "killed":
             return "its worker died again and again (memory?); the same command continues from its checkpoint"
         case _:

@@ -27,30 +27,31 @@ class Status:
     note: str
 
 
-def statuses(store: Store) -> list[Status]:
-    """Every cell that was ever asked for, by dataset, budget, method and run.
+def statuses(store: Store) -> tuple[list[Status], list[str]]:
+    """Every cell that was ever asked for, by dataset, budget, method and run; and what is said of folders whose cell cannot be read.
 
     Raises:
         BadInput: there is no such store.
     """
     if not store.root.is_dir():
         raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
-    found = [Status(folder, cell, *_state(folder, cell)) for folder in store.planned() if (cell := _cell(folder))]
-    return sorted(found, key=lambda s: (s.cell.dataset, s.cell.labels, s.cell.variant, s.cell.draw, s.cell.seed))
+    found, unreadable = [], []
+    for folder in store.planned():
+        try:
+            cell = read_cell(folder.path / "cell.json")
+        except FileNotFoundError:
+            unreadable.append(f"{folder.path / 'cell.json'} is not there")
+        except (OSError, BadRecord) as error:
+            unreadable.append(str(error))
+        else:
+            found.append(Status(folder, cell, *_state(folder, cell)))
+    return sorted(found, key=lambda s: (s.cell.dataset, s.cell.labels, s.cell.variant, s.cell.draw, s.cell.seed)), unreadable
 
 
 def counts(found: list[Status]) -> str:
     """How many cells are in each state."""
     numbers = Counter(status.state for status in found)
     return ", ".join(f"{numbers[state]} {state}" for state in STATES if numbers[state]) or "no cell"
-
-
-def _cell(folder: CellFolder) -> Cell | None:
-    """The cell that a folder is for; None where its file cannot be read, or is of another version."""
-    try:
-        return read_cell(folder.path / "cell.json")
-    except (OSError, BadRecord):
-        return None
 
 
 def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:
@@ -63,7 +64,7 @@ def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:
         free = hold is not None
     record, note = folder.record(), folder.progress()
     if free and record is not None:
-        return "failed", str(record.get("error")).splitlines()[0]
+        return "failed", (str(record.get("error")).splitlines() or ["no error was noted"])[0]
     how_far = f"step {note['step']}/{note['total']}" if note else ""
     if not free:
         return "running", f"{_where(note)} {how_far}".strip() if note else "not a step done yet"

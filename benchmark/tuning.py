@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from benchmark import registry
 from benchmark.errors import BadInput
-from benchmark.fingerprint import HARNESS, Code, is_current, method_code
+from benchmark.fingerprint import Code, code_of, is_current
 from benchmark.grid import Cell, Selection, Spent, Trial, digest, expand, resolve
 from benchmark.protocol import Protocol
 from benchmark.store import Store
@@ -128,10 +128,10 @@ class Tuner:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
+        (published,) = expand(self.dataset, [space.base], [space.labels], [(0, 0)], self.protocol, self.command)
         about = [
             self.dataset.data_hash(),
-            method_code(space.base.method),
-            HARNESS,
+            code_of(published).id,
             space.base.hparams,
             self.protocol.rules(),
             self.sampler,

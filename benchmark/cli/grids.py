@@ -267,7 +267,7 @@ def retry(
     from benchmark.store import Store
 
     states = ("failed",) if failed else ("outdated",) if stale else ("failed", "damaged", "to do")
-    chosen = [s for s in statuses(Store(store)) if s.state in states]
+    chosen = [s for s in statuses(Store(store))[0] if s.state in states]
     if not chosen:
         what = "is of other code" if stale else "has failed" + ("" if failed else ", was cut off or is damaged")
         err.print(f"nothing to do: no cell of {store} {what}", soft_wrap=True)

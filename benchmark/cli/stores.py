@@ -82,13 +82,15 @@ def _list_cells(store: Path) -> None:
     from benchmark.status import counts, statuses
     from benchmark.store import Store
 
-    found = statuses(Store(store))
+    found, unreadable = statuses(Store(store))
     rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.title, f"{s.cell}", s.note) for s in found]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     colours = {"done": "green", "outdated": "yellow", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
     for state, *texts in rows:
         line = "  ".join(text.ljust(width) for text, width in zip(texts, [*widths[1:], 0], strict=True)).rstrip()
         out.print(f"[{colours[state]}]{state.ljust(widths[0])}[/]  {escape(line)}", highlight=False, soft_wrap=True)
+    for problem in unreadable:
+        note(f"left out: {problem}")
     err.print(counts(found), highlight=False)
 
 

@@ -106,7 +106,8 @@ TABLE = "test_set,case,volume,class,network,selection,metric,value\ntest,001,001
 
 def finished(folder: Path, table: str = TABLE, **about: object) -> CellFolder:
     cell = CellFolder(folder)
-    cell.finish({"cases.csv": table, "record.json": record("done", **about)})
+    made_by = {} if "code_hash" in about else code("c0")
+    cell.finish({"cases.csv": table, "record.json": record("done", **made_by | about)})
     return cell
 
 
@@ -138,7 +139,9 @@ def test_one_cell_in_two_stores_counts_once_with_its_newest_code(tmp_path: Path)
 
 def test_records_of_before_there_were_fingerprints_are_read_and_are_the_oldest(tmp_path: Path) -> None:
     finished(tmp_path / "d/m/c1", cell="c1", seed=0, code_hash="0123abcd")
-    assert collect(Store(tmp_path)).cells["code_hash"].tolist() == ["unknown"]
+    alone = collect(Store(tmp_path))
+    assert alone.cells["code_hash"].tolist() == ["unknown"]
+    assert alone.notes == ("1 finished cell was made by a version that did not note its code, which is unknown",)
     finished(tmp_path / "d/m/c2", cell="c2", seed=1, **code("new"), ended="2026-01-02T00:00:00+00:00")
     found = collect(Store(tmp_path))
     assert found.cells["cell"].tolist() == ["c2"] and "1 by unknown" in found.notes[0]
