@@ -128,17 +128,18 @@ def _by_code(
 
     The newest code of a row is that of its newest finished cell. What failed or has not run belongs to it.
     """
-    newest: dict[tuple[Any, ...], tuple[str, str]] = {}
+    newest: dict[tuple[Any, ...], tuple[str, bool, str]] = {}
     codes: dict[tuple[Any, ...], Counter[str]] = {}
     for row, _ in rows:
         if row["outcome"] == "done":
             place = tuple(row[key] for key in SAME_ROW)
-            newest[place] = max(newest.get(place, ("", "")), (row["ended"], row["code_hash"]))
+            age = (row["ended"], row["code_hash"] != UNKNOWN, row["code_hash"])
+            newest[place] = max(newest.get(place, age), age)
             codes.setdefault(place, Counter())[row["code_hash"]] += 1
     taken, notes = [], []
     for row, folder in rows:
         place = tuple(row[key] for key in SAME_ROW)
-        if row["outcome"] != "done" or row["code_hash"] == newest[place][1]:
+        if row["outcome"] != "done" or row["code_hash"] == newest[place][-1]:
             taken.append((row, folder))
         elif code == "all":
             changed = {"cell": f"{row['cell']}@{row['code_hash']}", "variant": f"{row['variant']} (code {row['code_hash']})"}
@@ -146,12 +147,12 @@ def _by_code(
     for place, counts in sorted(codes.items(), key=lambda item: tuple(map(str, item[0]))):
         if place[2] == "trial":
             continue
-        older = [f"{count} by {code_hash}" for code_hash, count in sorted(counts.items()) if code_hash != newest[place][1]]
+        older = [f"{count} by {code_hash}" for code_hash, count in sorted(counts.items()) if code_hash != newest[place][-1]]
         if older:
             dataset, protocol, _, labels, variant = place
             what = "stand in rows of their own" if code == "all" else "are left out (--code all shows them)"
             notes.append(
-                f"{variant}, {labels} labelled, {dataset}, {protocol}: made by different code; the newest is {newest[place][1]},"
+                f"{variant}, {labels} labelled, {dataset}, {protocol}: made by different code; the newest is {newest[place][-1]},"
                 f" and the runs of older code ({', '.join(older)}) {what}"
             )
     return taken, notes
