@@ -194,7 +194,9 @@ BAD_TABLES = {
 @pytest.mark.parametrize("what", BAD_TABLES)
 def test_one_bad_table_is_named_and_left_out(tmp_path: Path, what: str) -> None:
     finished(tmp_path / "d/m/good", cell="good")
-    CellFolder(tmp_path / "d/m/bad").finish({"cases.csv": BAD_TABLES[what], "record.json": record("done", cell="bad", seed=1)})
+    CellFolder(tmp_path / "d/m/bad").finish(
+        {"cases.csv": BAD_TABLES[what], "record.json": record("done", cell="bad", seed=1, **code("c0"))}
+    )
     found = collect(Store(tmp_path))
     assert found.cells["cell"].tolist() == ["good"] and found.cases["cell"].tolist() == ["good"]
     assert len(found.notes) == 1 and str(tmp_path / "d/m/bad/cases.csv") in found.notes[0]
