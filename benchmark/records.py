@@ -65,6 +65,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
                 found[key] = (row, folder)
     finished = {cell for cell, made_by in found if made_by}
     rows = [pair for (cell, made_by), pair in found.items() if made_by or cell not in finished]
+    rows, earlier = _without_earlier_hashes(rows)
     rows, older = _by_code(rows, code)
     tables = {}
     for row, folder in rows:
@@ -84,7 +85,9 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     cells = [row for row, _ in rows if row["outcome"] != "unreadable"]
     columns = None if cells else ["cell", "kind", "outcome", "code_hash", "kept"]
     return Records(
-        pd.DataFrame(cells, columns=columns), long, (*notes, *older, *_of_unknown_code(cells), *_of_different_harness(cells))
+        pd.DataFrame(cells, columns=columns),
+        long,
+        (*notes, *earlier, *older, *_of_unknown_code(cells), *_of_different_harness(cells)),
     )
 
 
@@ -115,6 +118,29 @@ def _row(folder: CellFolder) -> dict[str, Any]:
         record["code_hash"] = UNKNOWN
     kept = {"kept": (folder.path / KEPT).exists()}
     return {"code_hash": UNKNOWN, "ended": ""} | {k: v for k, v in record.items() if k not in NOT_IN_TABLE} | kept
+
+
+def _without_earlier_hashes(
+    rows: list[tuple[dict[str, Any], CellFolder]],
+) -> tuple[list[tuple[dict[str, Any], CellFolder]], list[str]]:
+    """The cells without those of versions that did not note their code and hashed data or rules in another way than newer cells beside
+    them: of the same data or not, they cannot be compared. And a sentence on each place that this changed.
+    """
+    places: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for row, _ in rows:
+        if row["outcome"] == "done" and row["code_hash"] != UNKNOWN:
+            places.setdefault((row["dataset"], row["protocol"]), set()).add((row["data_hash"], row["protocol_hash"]))
+    taken, left_out = [], Counter[tuple[str, str]]()
+    for row, folder in rows:
+        known = places.get(place := (row["dataset"], row["protocol"]))
+        if known and row["code_hash"] == UNKNOWN and (row["data_hash"], row["protocol_hash"]) not in known:
+            left_out[place] += 1
+        else:
+            taken.append((row, folder))
+    return taken, [
+        f"{dataset}, {protocol}: cells of an earlier version ({count}), which hashed data and rules in another way, are left out"
+        for (dataset, protocol), count in sorted(left_out.items())
+    ]
 
 
 SAME_ROW = ("dataset", "protocol", "kind", "labels", "variant")

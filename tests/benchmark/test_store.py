@@ -147,6 +147,13 @@ def test_records_of_before_there_were_fingerprints_are_read_and_are_the_oldest(t
     assert found.cells["cell"].tolist() == ["c2"] and "1 by unknown" in found.notes[0]
 
 
+def test_earlier_versions_with_other_hashes_do_not_hide_newer_cells(tmp_path: Path) -> None:
+    finished(tmp_path / "d/m/c1", cell="c1", variant="a", code_hash="0123abcd", data_hash="before")
+    finished(tmp_path / "d/m/c2", cell="c2", variant="b", data_hash="now")
+    found = collect(Store(tmp_path))
+    assert found.cells["cell"].tolist() == ["c2"] and "cells of an earlier version (1)" in found.notes[0]
+
+
 def test_different_versions_of_the_harness_side_by_side_are_told(tmp_path: Path) -> None:
     finished(tmp_path / "d/m/c1", cell="c1", **code("a"))
     other = code("b") | {"code": {"method": "b", "registration": None, "harness": 2}}
