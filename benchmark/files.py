@@ -58,8 +58,9 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
                     file.flush()
                     os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError:
+        except OSError as error:
             temporary.unlink(missing_ok=True)
+            error.filename, error.filename2 = str(path), None  # what the user knows of
             raise
 
 
