@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from benchmark.errors import BadInput
-from benchmark.files import FULL, disk_full_is_told
+from benchmark.files import UNWRITABLE, disk_full_is_told
 from benchmark.redaction import without_secrets
 
 DEBUG = "BENCHMARK_DEBUG"
@@ -24,7 +24,6 @@ OURS = (sys.prefix, *(str(CODE / package) for package in ("benchmark", "datasets
 """Folders of code: what is missing there is no user's to mend."""
 
 MEANINGS = {
-    errno.EROFS: "is on a disk that can only be read; name a folder that can be written, or mount it to be written",
     errno.EACCES: "may not be read or written by this user; change its permissions, or name another",
     errno.EPERM: "may not be changed by this user; change its owner or flags, or name another",
     errno.EISDIR: "is a folder, expected a file; move it away",
@@ -45,7 +44,7 @@ MEANINGS = {
 
 def in_words(error: OSError) -> BadInput | None:
     """The sentence on an error of the operating system, with its file; None where it is not the user's to mend."""
-    if error.errno in FULL:
+    if error.errno in UNWRITABLE:
         try:
             with disk_full_is_told():
                 raise error

@@ -12,6 +12,8 @@ import contextlib
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +147,21 @@ class CellFolder:
             return filelock.SoftFileLease(path, lease_duration=_lease_seconds(path), thread_local=False)
         return filelock.FileLock(path, thread_local=False)
 
+    def held(self) -> bool:
+        """Whether a process holds the cell: a copy of its lease is asked, so that nothing in the store is taken or written.
+
+        Where that cannot be told (an older filelock, no temporary folder) of a cell with a lease, it counts as held.
+        """
+        lease = self.path / ".lease"
+        if not lease.is_file() or not hasattr(filelock, "SoftFileLease"):
+            return lease.is_file()
+        with contextlib.suppress(OSError, *BUSY), tempfile.TemporaryDirectory() as folder:
+            copy = CellFolder(Path(folder))
+            shutil.copyfile(lease, copy.path / ".lease")
+            with copy.lock() as hold:
+                return hold is None
+        return True
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[Hold | None]:
         """Hold the cell; yields None where another process holds it."""
@@ -209,10 +226,11 @@ def _bytes(content: bytes | str) -> bytes:
 
 
 class Store:
-    """A folder of cells."""
+    """A folder of cells. cache: where prepared data and registrations are, if not in it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root
+        self.cache = cache or root / "cache"
 
     def folder(self, cell: Cell) -> CellFolder:
         """Where the cell lives."""
@@ -230,12 +248,12 @@ class Store:
     @property
     def registrations(self) -> Path:
         """Folder of cached registrations, shared by all cells."""
-        return self.root / "cache" / "registration"
+        return self.cache / "registration"
 
     @property
     def datasets(self) -> Path:
         """Folder of prepared datasets, which cells read."""
-        return self.root / "cache" / "datasets"
+        return self.cache / "datasets"
 
     @property
     def report(self) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import faults, status
 from benchmark.cli import main
-from benchmark.files import FULL
+from benchmark.files import UNWRITABLE
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -28,7 +28,7 @@ def raise_in_ls(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(status, "statuses", broken)
 
 
-@pytest.mark.parametrize("number", sorted({*faults.MEANINGS, *FULL}), ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", sorted({*faults.MEANINGS, *UNWRITABLE}), ids=errno.errorcode.get)
 def test_an_error_of_the_operating_system_is_one_sentence_that_names_the_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
