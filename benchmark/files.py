@@ -9,7 +9,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -54,10 +54,11 @@ def set_aside(path: Path, reason: str) -> None:
     print(f"warning: {path} {reason}; it is now {aside.name}, and made again", file=sys.stderr, flush=True)
 
 
-def set_aside_folder(file: Path) -> None:
-    """Make way where a folder stands in the place of a file."""
-    if file.is_dir() and not file.is_symlink():
-        set_aside(file, "is a folder, expected a file")
+def make_way(file: Path) -> None:
+    """Set aside a folder, a link, or whatever else stands in the place of a file."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not stat.S_ISREG(file.lstat().st_mode):
+            set_aside(file, "is a folder, link or device, expected a file")
 
 
 def read_plain(path: Path, most: int | None = None) -> bytes:
@@ -87,7 +88,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            set_aside_folder(path)
+            make_way(path)
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
 from benchmark.errors import BadInput, NotAsClaimed
-from benchmark.files import disk_full_is_told, set_aside_folder, write_atomically
+from benchmark.files import disk_full_is_told, make_way, set_aside, write_atomically
 from datasets.checks import checked, uses
 from datasets.contents import Entry, array_hash, digest, entry_of, read_through
 from datasets.dataset import Dataset, Split, Volume
@@ -234,12 +234,14 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
     """The raw data as its file in the cache, written where there is none, found by the hash of the raw files."""
     known = _known(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
+    make_way(known.with_suffix(".lock"))
     with FileLock(known.with_suffix(".lock")):
         for stale in folder.glob(f".{known.stem}.*.tmp"):  # of a process that was killed: the lock is ours
             stale.unlink()
         try:
             prepared = _open_cached(_cached(folder, source.name, read_text(known)))
         except BadInput:
+            _set_damaged_aside(known, folder, source.name)
             written = known.with_suffix(".h5")
             contents = write(source, written, None, tell)
             file = _cached(folder, source.name, contents)
@@ -249,6 +251,17 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
             prepared = _open_cached(file)
     source.contents = prepared.data_hash()
     return prepared
+
+
+def _set_damaged_aside(known: Path, folder: Path, name: str) -> None:
+    """Of what is there for raw data and cannot be used: what misleads, the note or the prepared file."""
+    try:
+        file = _cached(folder, name, read_text(known))
+    except BadInput:
+        file = known
+    found = file if os.path.lexists(file) else known
+    if os.path.lexists(found):
+        set_aside(found, "is not as it was written, or leads to nothing")
 
 
 def recall(source: Dataset, folder: Path) -> None:
@@ -352,7 +365,7 @@ def _replacing(file: Path) -> Iterator[Path]:
     try:
         with disk_full_is_told(file.parent):
             yield temporary
-            set_aside_folder(file)
+            make_way(file)
             os.replace(temporary, file)
     except OSError as error:
         reason = error.strerror or error

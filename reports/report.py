@@ -154,7 +154,7 @@ def _ablation(records: Records, ablation: Ablation, out: Path) -> tuple[dict[str
     here = records.select((cells["dataset"] == ablation.dataset) & (cells["protocol"] == ablation.protocol))
     mine = here.without_trials()
     unit = unit_of(mine)
-    files = write_ablation(mine, design, out / ablation.dataset / ablation.protocol / design.name)
+    files = write_ablation(mine, design, out / ablation.folder)
     table = effects(mine, design)
     return {
         "title": f"What the parts of {design.method} do, {ablation.dataset}, protocol {titled(here.cells).iloc[0]}",

@@ -21,11 +21,11 @@ def test_a_cell_is_done_only_with_every_file_as_written(tmp_path: Path) -> None:
     folder = CellFolder(tmp_path)
     assert not folder.done()
     folder.checkpoint.write_bytes(b"state")
-    folder.finish({"a.txt": "one", "b.bin": b"two"})
+    folder.finish({"history.csv": "one", "model.safetensors": b"two"})
     assert folder.done() and not folder.checkpoint.exists()
-    (tmp_path / "b.bin").write_bytes(b"twO")
+    (tmp_path / "model.safetensors").write_bytes(b"twO")
     assert not folder.done()
-    (tmp_path / "b.bin").unlink()
+    (tmp_path / "model.safetensors").unlink()
     assert not folder.done()
 
 
