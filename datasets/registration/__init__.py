@@ -260,7 +260,7 @@ def _start_worker(works: int, parent: int) -> None:
     follow_parent(parent)
     torch.set_num_threads(1)
     with mmap(works, 0, access=ACCESS_READ) as content:  # written by the parent, a moment ago
-        _worker["works"] = pickle.loads(content)
+        _worker["works"] = pickle.loads(content)  # noqa: S301 - of a file without a name, which this command wrote
     os.close(works)
 
 
