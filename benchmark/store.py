@@ -153,16 +153,21 @@ class CellFolder:
     def held(self) -> bool:
         """Whether a process holds the cell: a copy of its lease is asked, so that nothing in the store is taken or written.
 
-        Where that cannot be told (an older filelock, no temporary folder) of a cell with a lease, it counts as held.
+        An older filelock leaves it to the operating system, which can only be asked by taking it. Where there is no place for a copy, a
+        cell with a lease counts as held.
         """
-        lease = self.path / ".lease"
-        if not lease.is_file() or not hasattr(filelock, "SoftFileLease"):
-            return lease.is_file()
+        if not (self.path / ".lease").is_file():
+            return False
+        if not hasattr(filelock, "SoftFileLease"):
+            with self.lock() as hold:
+                return hold is None
         with contextlib.suppress(OSError, *BUSY), tempfile.TemporaryDirectory() as folder:
             copy = CellFolder(Path(folder))
-            (copy.path / ".lease").write_bytes(read_plain(lease, LEASE_BYTES))
-            with copy.lock() as hold:
-                return hold is None
+            (copy.path / ".lease").write_bytes(read_plain(self.path / ".lease", LEASE_BYTES))
+            lock = copy.lease()
+            lock.acquire(timeout=0)
+            lock.release()
+            return False
         return True
 
     def _make(self) -> None:

@@ -114,9 +114,10 @@ class Mirror:
             ) from None
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         if self._experiment is None and (folder := self._folder()):
-            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):  # mlflow would try for minutes
-                raise BadInput(f"--tracking: {folder} cannot be written; expected a place that can, or none")
+                raise BadInput(f"--tracking: {folder} cannot be written; expected an MLflow tracking URI or none")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
