@@ -7,27 +7,35 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, RootModel, model_validator
 
 from benchmark import registry
 from benchmark.errors import BadInput
 from benchmark.files import safe_name, write_atomically
-from benchmark.grammar import as_typed, parse_value, split, split_item, split_list
+from benchmark.grammar import KEY, as_typed, parse_value, split, split_item, split_list
 from benchmark.grid import Selection, digest, resolve
+from benchmark.schema import BadRecord, Line, Name, read
 from benchmark.store import Store
 
 FOLDER = "ablations"
 """Of a store, where ``ablate`` puts down its designs."""
 
 
+Factor = Annotated[str, Field(pattern=f"^{KEY}$", max_length=100)]
+
+
 @dataclass(frozen=True)
 class Design:
     """A full factorial. factors: name to its levels as text, baseline first. variants: a variant's level of each factor, in order."""
 
-    method: str
-    factors: dict[str, tuple[str, ...]]
-    variants: dict[str, tuple[str, ...]]
+    method: Line
+    factors: Annotated[dict[Factor, tuple[Line, ...]], Field(min_length=1, max_length=10)]
+    variants: Annotated[dict[Line, tuple[Line, ...]], Field(max_length=1000)]
 
     @property
     def name(self) -> str:
@@ -39,9 +47,14 @@ class Design:
 class Ablation:
     """A design and where it was run: what a store remembers of ``ablate``, so that every later report shows its effects."""
 
-    dataset: str
-    protocol: str
+    dataset: Name
+    protocol: Line
     design: Design
+
+    @property
+    def folder(self) -> Path:
+        """Where its effects are written, below a report's folder ``ablation``."""
+        return Path(self.dataset, safe_name(self.protocol), safe_name(self.design.name))
 
 
 def remember(ablation: Ablation, store: Store) -> None:
@@ -52,16 +65,30 @@ def remember(ablation: Ablation, store: Store) -> None:
     )
 
 
-def remembered(*stores: Store) -> list[Ablation]:
-    """Every ablation that the stores remember, each once."""
-    texts = {path.name: path.read_text() for store in stores for path in sorted((store.root / FOLDER).glob("*.json"))}
-    found = []
-    for text in texts.values():
-        content = json.loads(text)
-        design = content["design"]
-        levels, variants = ({k: tuple(v) for k, v in design[name].items()} for name in ("factors", "variants"))
-        found.append(Ablation(content["dataset"], content["protocol"], Design(design["method"], levels, variants)))
-    return found
+def remembered(*stores: Store, tell: Callable[[str], None]) -> list[Ablation]:
+    """Every ablation that the stores remember, each once. tell: called with a sentence on each file that is none, and is left out."""
+    found = {}
+    for store in stores:
+        for path in sorted((store.root / FOLDER).glob("*.json")):
+            try:
+                found[path.name] = read(_Remembered, path).root
+            except (OSError, BadRecord) as error:
+                reason = f"{path} cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+                tell(f"left out: {reason}")
+    return list(found.values())
+
+
+class _Remembered(RootModel[Ablation]):
+    """What a file of FOLDER holds."""
+
+    @model_validator(mode="after")
+    def _is_factorial(self) -> Self:
+        design = self.root.design
+        if [*design.variants.values()] != [
+            *itertools.islice(itertools.product(*design.factors.values()), len(design.variants) + 1)
+        ]:
+            raise ValueError("the variants are not all combinations of the levels")
+        return self
 
 
 def parse_design(method: str, factors: str) -> tuple[Design, list[Selection]]:

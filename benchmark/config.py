@@ -72,7 +72,10 @@ def _read(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        loader = yaml.SafeLoader(file.read_bytes())
+        text = file.read_bytes()
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise BadInput(f"--config: {file} has an alias (*name); expected each value written out")
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         content = loader.construct_document(node) if node else None
     except OSError as error:

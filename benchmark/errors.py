@@ -11,7 +11,7 @@ class BadInput(Exception):
 
 
 class DiskFull(BadInput):
-    """Nothing more can be written; what is there is whole."""
+    """Nothing more can be written, since the disk is full or can only be read; what is there is whole."""
 
 
 class NotAsClaimed(BadInput):

@@ -6,19 +6,21 @@ left behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.ablation import FOLDER as ABLATIONS
+from benchmark.ablation import remember, remembered
 from benchmark.errors import BadInput
-from benchmark.files import checksum, write_atomically
+from benchmark.files import checksum, read_plain
 from benchmark.redaction import for_records
 from benchmark.schema import BadRecord, read_cell
 from benchmark.store import ABSENT, DONE, KEPT, WEIGHTS, CellFolder, Store
 
+KEPT_BYTES = 200
 SMALL = ("cell.json", "history.csv", "cases.csv", "record.json")
 
 
@@ -67,8 +69,9 @@ def _merge(source: Store, target: Path, tell: Callable[[int, int], None], with_w
         except BadRecord as error:
             outcome.refused.append(str(error))
         tell(number, len(folders))
-    for path in sorted((source.root / ABLATIONS).glob("*.json")):
-        write_atomically(target / ABLATIONS / path.name, path.read_bytes())
+    outcome.refused += [f"{path} is reached by a link, and links in a store are not followed" for path in source.linked()]
+    for ablation in remembered(source, tell=outcome.refused.append):
+        remember(ablation, Store(target))
     return outcome
 
 
@@ -143,11 +146,9 @@ def _difference(mine: CellFolder, theirs: CellFolder) -> str:
 
 
 def _copy(mine: CellFolder, theirs: CellFolder, with_weights: bool) -> None:
-    sums: dict[str, str] = json.loads((mine.path / DONE).read_bytes()) if mine.done() else {}
+    sums: dict[str, str] = json.loads(read_plain(mine.path / DONE)) if mine.done() else {}
     for name in sums or [name for name in SMALL if (mine.path / name).exists()]:
-        content = (mine.path / name).read_bytes() if (mine.path / name).exists() else None
-        if name == WEIGHTS and not with_weights:
-            content = None
+        content = _content(mine, name) if name != WEIGHTS or with_weights else None
         if content is None:
             sums[name] = ABSENT + sums[name].removeprefix(ABSENT)
             continue
@@ -155,10 +156,24 @@ def _copy(mine: CellFolder, theirs: CellFolder, with_weights: bool) -> None:
             content = json.dumps(_redacted(json.loads(content)), indent=1).encode()
             sums |= {name: checksum(content)} if sums else {}
         theirs.write(name, content)
-    if (mine.path / KEPT).exists():
-        theirs.write(KEPT, (mine.path / KEPT).read_bytes())
+    with contextlib.suppress(OSError):
+        theirs.write(KEPT, read_plain(mine.path / KEPT, KEPT_BYTES))
     if sums:
         theirs.write(DONE, json.dumps(sums, indent=1))
+
+
+def _content(folder: CellFolder, name: str) -> bytes | None:
+    """One of the cell's files; None where it is not there.
+
+    Raises:
+        BadRecord: it is a folder or link, or cannot be read.
+    """
+    try:
+        return read_plain(folder.path / name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BadRecord(f"{folder.path / name} cannot be read ({error.strerror})") from None
 
 
 def _redacted(value: Any) -> Any:

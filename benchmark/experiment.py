@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmark import environment, registry
 from benchmark.errors import DiskFull
 from benchmark.evaluation import evaluate, never_predicted, validation_score
-from benchmark.files import FULL, disk_full_is_told
+from benchmark.files import UNWRITABLE, disk_full_is_told
 from benchmark.fingerprint import Code, code_of
 from benchmark.grid import Cell
 from benchmark.redaction import for_records
@@ -85,7 +85,7 @@ def run_cell(
             raise
         except Exception as error:  # a failed cell is a record; the grid goes on
             with disk_full_is_told(store.root):
-                if isinstance(error, OSError) and error.errno in FULL:
+                if isinstance(error, OSError) and error.errno in UNWRITABLE:
                     raise
                 full = _out_of_memory(error, device)
                 folder.write("record.json", json.dumps(_failure(cell, device, code, error), indent=1))

@@ -54,6 +54,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     for store in stores:
         if not store.root.is_dir():
             raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+        notes += [f"left out: {path} is reached by a link, and links in a store are not followed" for path in store.linked()]
         for folder in store.planned():
             try:
                 row = _row(folder)

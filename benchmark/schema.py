@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
+from benchmark.files import read_plain
 from benchmark.fingerprint import UNKNOWN, Code
 from benchmark.grid import Cell, Spent, Trial
 
@@ -102,8 +103,7 @@ def read(model: type[T], path: Path) -> T:
         OSError: it is not there, or cannot be read.
         BadRecord: it is not what ``model`` says.
     """
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
+    content = read_plain(path, MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise BadRecord(f"{path} has more than {MAX_BYTES} bytes")
     try:

@@ -60,8 +60,7 @@ def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:
         return "damaged", f"not as written: {', '.join(damaged)}; `retry` runs it again"
     if damaged is not None:
         return _finished(folder, cell)
-    with folder.lock() as hold:
-        free = hold is not None
+    free = not folder.held()
     record, note = folder.record(), folder.progress()
     if free and record is not None:
         return "failed", (str(record.get("error")).splitlines() or ["no error was noted"])[0]

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,18 @@ from typing import Any
 import filelock
 
 from benchmark.errors import BadInput
-from benchmark.files import checksum, disk_full_is_told, write_atomically
+from benchmark.files import checksum, disk_full_is_told, make_way, read_plain, set_aside, write_atomically
 from benchmark.fingerprint import Code
 from benchmark.grid import Cell, digest
 from benchmark.redaction import for_records
-from benchmark.schema import VERSION, BadRecord, Note, Record, read
+from benchmark.schema import MAX_BYTES, VERSION, BadRecord, Note, Record, read
 
 DONE, CHECKPOINT, PROGRESS, KEPT = ".done", "checkpoint", ".progress", ".kept"
 WEIGHTS = "model.safetensors"
+FILES = {"cell.json", "history.csv", WEIGHTS, "cases.csv", "record.json"}
+"""What a finished cell consists of; other names count for nothing, whatever its ``.done`` says."""
+
+LEASE_BYTES = 4096
 ABSENT = "absent:"
 """Before the checksum of a file that was left behind when its cell was exported."""
 
@@ -44,7 +49,7 @@ BUSY = (filelock.Timeout, getattr(filelock, "LeaseSettingsMismatch", filelock.Ti
 def _lease_seconds(path: Path) -> float:
     """The length that the lease at ``path`` names, for all who want a cell must go by the same; that of LEASE or 60 where there is none."""
     with contextlib.suppress(OSError, ValueError):
-        named = re.search(r"^duration=([\d.]+)$", path.read_text(), re.MULTILINE)
+        named = re.search(r"^duration=([\d.]+)$", read_plain(path, LEASE_BYTES).decode(), re.MULTILINE)
         if named and float(named[1]) > 0:
             return float(named[1])
     text = os.environ.get(LEASE, "60")
@@ -85,7 +90,7 @@ class CellFolder:
     def stamp(self) -> str | None:
         """What tells a cell's outcome from any other of it; None where it is not finished."""
         try:
-            return checksum((self.path / DONE).read_bytes())
+            return checksum(read_plain(self.path / DONE, MAX_BYTES))
         except OSError:
             return None
 
@@ -94,20 +99,20 @@ class CellFolder:
         What an export left out is as it should be, unless it is named.
         """
         try:
-            content = (self.path / DONE).read_bytes()
+            content = read_plain(self.path / DONE, MAX_BYTES)
         except OSError:
             return None
         try:
             sums = json.loads(content)
         except (ValueError, RecursionError):
             sums = None
-        if not isinstance(sums, dict) or not sums:
+        if not isinstance(sums, dict) or not sums or not FILES.issuperset(sums):
             return [DONE]
         return [name for name in names or sums if not self._is_whole(name, str(sums.get(name)), may_be_absent=not names)]
 
     def _is_whole(self, name: str, expected: str, may_be_absent: bool) -> bool:
         try:
-            return checksum((self.path / name).read_bytes()) == expected.removeprefix(ABSENT)
+            return checksum(read_plain(self.path / name)) == expected.removeprefix(ABSENT)
         except FileNotFoundError:
             return may_be_absent and expected.startswith(ABSENT)
         except OSError:
@@ -145,10 +150,44 @@ class CellFolder:
             return filelock.SoftFileLease(path, lease_duration=_lease_seconds(path), thread_local=False)
         return filelock.FileLock(path, thread_local=False)
 
+    def held(self) -> bool:
+        """Whether a process holds the cell: a copy of its lease is asked, so that nothing in the store is taken or written.
+
+        An older filelock leaves it to the operating system, which can only be asked by taking it. Where there is no place for a copy, a
+        cell with a lease counts as held.
+        """
+        if not (self.path / ".lease").is_file():
+            return False
+        if not hasattr(filelock, "SoftFileLease"):
+            with self.lock() as hold:
+                return hold is None
+        with contextlib.suppress(OSError, *BUSY), tempfile.TemporaryDirectory() as folder:
+            copy = CellFolder(Path(folder))
+            (copy.path / ".lease").write_bytes(read_plain(self.path / ".lease", LEASE_BYTES))
+            lock = copy.lease()
+            lock.acquire(timeout=0)
+            lock.release()
+            return False
+        return True
+
+    def _make(self) -> None:
+        """Make the folder; a file in its place is set aside.
+
+        Raises:
+            BadInput: it, or one above it in the store, is a link.
+        """
+        for place in (self.path.parent.parent, self.path.parent, self.path):
+            if place.is_symlink():
+                raise BadInput(f"{place} is a link, and links in a store are not followed; put the folder itself there")
+            if place.exists() and not place.is_dir():
+                set_aside(place, "is no folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[Hold | None]:
         """Hold the cell; yields None where another process holds it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
+        make_way(self.path / ".lease")
         lock = self.lease()
         try:
             with disk_full_is_told(self.path):
@@ -179,9 +218,12 @@ class CellFolder:
 
     def plan(self, cell: Cell) -> None:
         """Put down what the cell is, before it runs: reports show that it was asked for."""
-        content, path = cell.model_dump_json(indent=1), self.path / "cell.json"
-        if not path.exists() or path.read_bytes() != content.encode():
-            self.write(path.name, content)
+        content, path = cell.model_dump_json(indent=1).encode(), self.path / "cell.json"
+        self._make()
+        with contextlib.suppress(OSError):
+            if read_plain(path) == content:
+                return
+        self.write(path.name, content)
 
     def begin(self) -> None:
         """Clear away what an attempt that failed, was killed or was damaged left, but its checkpoint."""
@@ -201,6 +243,7 @@ class CellFolder:
     def clear(self, *names: str) -> None:
         """Remove these of the cell's files."""
         for name in names:
+            make_way(self.path / name)
             (self.path / name).unlink(missing_ok=True)
 
 
@@ -209,10 +252,11 @@ def _bytes(content: bytes | str) -> bytes:
 
 
 class Store:
-    """A folder of cells."""
+    """A folder of cells. cache: where prepared data and registrations are, if not in it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root
+        self.cache = cache or root / "cache"
 
     def folder(self, cell: Cell) -> CellFolder:
         """Where the cell lives."""
@@ -220,27 +264,47 @@ class Store:
 
     def folders(self) -> list[CellFolder]:
         """Every cell that has a record, finished or failed."""
-        return [CellFolder(path.parent) for path in sorted(self.root.glob("*/*/*/record.json"))]
+        return [folder for folder in self.planned() if (folder.path / "record.json").exists()]
 
     def planned(self) -> list[CellFolder]:
         """Every cell that a command has asked for, whether it has run or not."""
-        found = {path.parent for name in ("cell.json", "record.json") for path in self.root.glob(f"*/*/*/{name}")}
-        return [CellFolder(path) for path in sorted(found)]
+        return [CellFolder(path) for path in self._cells() if not self._led_out(path)]
+
+    def linked(self) -> list[Path]:
+        """Folders of cells to which only a link leads, out of the store as like as not: they count for nothing."""
+        return [path for path in self._cells() if self._led_out(path)]
+
+    def _cells(self) -> list[Path]:
+        return sorted({path.parent for name in ("cell.json", "record.json") for path in self.root.glob(f"*/*/*/{name}")})
+
+    @staticmethod
+    def _led_out(path: Path) -> bool:
+        return any(place.is_symlink() for place in (path.parent.parent, path.parent, path))
 
     @property
     def registrations(self) -> Path:
         """Folder of cached registrations, shared by all cells."""
-        return self.root / "cache" / "registration"
+        return self.cache / "registration"
 
     @property
     def datasets(self) -> Path:
         """Folder of prepared datasets, which cells read."""
-        return self.root / "cache" / "datasets"
+        return self.cache / "datasets"
 
     @property
     def report(self) -> Path:
-        """Folder of the report on this store."""
-        return self.root / "report"
+        """Folder of the report on this store.
+
+        Raises:
+            BadInput: it, or a folder in it, is a link: reports would be written elsewhere.
+        """
+        folder = self.root / "report"
+        for place in (folder, *(Path(above) / name for above, names, _ in os.walk(folder) for name in names)):
+            if place.is_symlink():
+                raise BadInput(
+                    f"{place} is a link, and links in a store are not followed; remove it, or write elsewhere (--out)"
+                )
+        return folder
 
 
 def describe_cell(cell: Cell) -> dict[str, Any]:

@@ -113,12 +113,16 @@ class Mirror:
                 "--tracking: mlflow is not installed; install the extra `tracking` or pass --tracking none"
             ) from None
         logging.getLogger("mlflow").setLevel(logging.ERROR)
+        if self._experiment is None and (folder := self._folder()):
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):  # mlflow would try for minutes
+                raise BadInput(f"--tracking: {folder} cannot be written; expected an MLflow tracking URI or none")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 client = mlflow.MlflowClient(tracking_uri=self.uri)
                 if self._experiment is None:
-                    self.store.root.mkdir(parents=True, exist_ok=True)
                     self._experiment = self._find_experiment(client)
                 yield client
         except (mlflow.exceptions.MlflowException, OSError) as error:
@@ -133,9 +137,14 @@ class Mirror:
         found = client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return found.experiment_id
-        local = self.uri.startswith("sqlite:")
-        artifacts = (self.store.root.resolve() / "mlflow" / "artifacts").as_uri() if local else None
+        folder = self._folder()
+        artifacts = (folder / "mlflow" / "artifacts").as_uri() if folder else None
         return client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=MODEL_TRAINING)
+
+    def _folder(self) -> Path | None:
+        """Where a sqlite file lies, and files beside it; None of any other URI."""
+        scheme, _, path = self.uri.partition(":///")
+        return Path(path).resolve().parent if scheme == "sqlite" and path else None
 
     def connect(self) -> None:
         """Fail now rather than after hours, if the server cannot be used."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmark.files import seal, unseal
+from benchmark.files import read_plain, seal, set_aside, unseal
 from benchmark.protocol import Protocol
 from benchmark.store import CellFolder
 from datasets.slices import SliceBank
@@ -216,13 +217,23 @@ def _save(method: Method, optimiser: torch.optim.Optimizer, step: int, fitted: F
     folder.write(folder.checkpoint.name, seal(buffer.getvalue()))
 
 
+def _state(folder: CellFolder) -> dict[str, Any] | None:
+    """What the cell's checkpoint holds; None where there is none, or a damaged one, which is set aside."""
+    if not folder.checkpoint.exists():
+        return None
+    with suppress(OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        content = unseal(read_plain(folder.checkpoint))
+        state = None if content is None else torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        if isinstance(state, dict):
+            return state
+    set_aside(folder.checkpoint, "is not as it was written, and the cell begins at its first step")
+    return None
+
+
 def _resume(method: Method, optimiser: torch.optim.Optimizer, folder: CellFolder, code: str) -> tuple[int, Fitted]:
     """Step to start from and what is known so far; loads method and optimiser. A checkpoint that is damaged, or of other code, is none."""
-    content = unseal(folder.checkpoint.read_bytes()) if folder.checkpoint.exists() else None
-    if content is None:
-        return 0, Fitted(best_state={}, best_step=0)
-    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    if state.get("code") != code:
+    state = _state(folder)
+    if state is None or state.get("code") != code:
         return 0, Fitted(best_state={}, best_step=0)
     method.load_state_dict(state["method"])
     optimiser.load_state_dict(state["optimiser"])

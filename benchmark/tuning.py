@@ -11,10 +11,12 @@ below the median of what earlier rounds' trials had at that step; the steps it s
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +24,7 @@ from filelock import FileLock
 
 from benchmark import registry
 from benchmark.errors import BadInput
+from benchmark.files import make_way, set_aside
 from benchmark.fingerprint import Code, code_of, is_current
 from benchmark.grid import Cell, Selection, Spent, Trial, digest, expand, resolve
 from benchmark.protocol import Protocol
@@ -139,13 +142,20 @@ class Tuner:
         ]
         name = f"{self.dataset.name} {space.base.variant} {space.labels} labelled {self.protocol.name} {digest(about)}"
         try:
-            where: Any = storage or JournalStorage(JournalFileBackend(str(self.folder / "journal.log")))
             with FileLock(self.folder / "lock"):
+                journal = self.folder / "journal.log"
+                if not storage:
+                    _heal(journal)
+                where: Any = storage or JournalStorage(JournalFileBackend(str(journal)))
                 study = optuna.create_study(storage=where, study_name=name, direction="maximize", load_if_exists=True)
                 if not study.get_trials(deepcopy=False):
                     study.enqueue_trial({name: space.base.hparams[name] for name in space.ranges})
+        except OSError:
+            raise
         except Exception as error:  # SQLAlchemy's and its drivers' errors have no common base
-            raise BadInput(f"--storage: {storage or self.folder} cannot be used ({error}); check the address") from error
+            place = f"--storage: {storage}" if storage else f"the journal in {self.folder}"
+            remedy = "check the address" if storage else "move it away; trials that have run are taken from their records"
+            raise BadInput(f"{place} cannot be used ({error}); {remedy}") from error
         return study
 
     def cells(self) -> dict[str, Cell]:
@@ -258,6 +268,22 @@ class Tuner:
     def names(self) -> list[str]:
         """The names of the studies."""
         return [study.study_name for _, study in self.studies]
+
+
+def _heal(journal: Path) -> None:
+    """Set aside a journal that is not whole, as a crash or a full disk leaves it. The records are the truth: the studies begin again in a
+    new one, ask for the same trials, and those that have run are done at once.
+    """
+    make_way(journal)
+    if not journal.exists():
+        return
+    content = journal.read_bytes()
+    try:
+        whole = all(isinstance(json.loads(line), dict) for line in content.splitlines())
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole or (content and not content.endswith(b"\n")):
+        set_aside(journal, "is not as it was written, and trials that have run are taken from their records")
 
 
 def _medians(earlier: list[dict[int, float]], steps: int) -> tuple[tuple[int, float], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -13,6 +14,11 @@ import numpy as np
 from benchmark.errors import BadInput
 from datasets.dataset import Volume
 from datasets.readers import MAX_SPACING, MAX_VOXELS, MIN_SPACING, check_file, check_image, check_label
+
+MAX_EXTENSION_BYTES = 16 * 2**20
+HEADER_BYTES = 176
+OFFSETS = {348: ("f", 108), 540: ("q", 168)}
+"""By a header's size, that of NIfTI-1 or NIfTI-2: the type and place of the number of bytes before the voxels."""
 
 PERCENTILES = (0.5, 99.5)
 SOFT_TISSUE, LUNG = (-175.0, 275.0), (-1000.0, 400.0)
@@ -60,6 +66,7 @@ def count_channels(path: Path) -> int:
 
     check_file(path)
     with _reading_nifti(path):
+        check_extensions(path)
         stored: Any = nibabel.load(path)
         return int(stored.shape[3]) if len(stored.shape) == 4 else 1
 
@@ -81,6 +88,7 @@ def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple
 
     check_file(path)
     with _reading_nifti(path):
+        check_extensions(path)
         stored: Any = nibabel.load(path)
         with nibabel.openers.ImageOpener(
             str(path)
@@ -100,6 +108,7 @@ def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple
             found, expected = tuple(map(float, spacing)), f"{MIN_SPACING:g} to {MAX_SPACING:g} mm"
             raise BadInput(f"{path} has spacing {found}; expected {expected}; correct its header")
         if like is not None:
+            check_extensions(like)
             image: Any = nibabel.load(like)
             if image.shape[:3] != shape[:3] or not np.allclose(image.affine, stored.affine, atol=1e-2):
                 raise BadInput(f"{path} and {like} differ in shape or affine; expected one grid; export the label again")
@@ -109,6 +118,27 @@ def read_nifti(path: Path, channels: int = 1, like: Path | None = None) -> tuple
     if values.dtype.kind not in "uif":
         raise BadInput(f"{path} is of type {values.dtype}; expected real numbers; replace the file")
     return values[None] if channels == 1 else np.moveaxis(values, -1, 0), (x, y, z)
+
+
+def check_extensions(path: Path) -> None:
+    """Raises BadInput where the header goes on for more than MAX_EXTENSION_BYTES, all of which nibabel reads whatever it is asked for."""
+    import nibabel
+
+    if path.suffix in (".hdr", ".img") or path.name.endswith((".hdr.gz", ".img.gz")):
+        raise BadInput(f"{path} is half of a pair; expected header and voxels in one file, .nii or .nii.gz; export it again")
+    with nibabel.openers.ImageOpener(str(path)) as file:
+        header = file.read(HEADER_BYTES).ljust(HEADER_BYTES, b"\0")
+        sizes = {order: struct.unpack_from(f"{order}i", header)[0] for order in "<>"}
+        known = {order: size for order, size in sizes.items() if size in OFFSETS}
+        if not known and len(file.read(MAX_EXTENSION_BYTES)) == MAX_EXTENSION_BYTES:
+            raise BadInput(f"{path} has a header of {sizes['<']} bytes; expected 348 or 540; export it again")
+    for order, size in known.items():
+        kind, place = OFFSETS[size]
+        (offset,) = struct.unpack_from(order + kind, header, place)
+        if not offset <= MAX_EXTENSION_BYTES:  # NaN is none
+            raise BadInput(
+                f"{path} has its voxels after {offset} bytes; expected at most {MAX_EXTENSION_BYTES}; export it again"
+            )
 
 
 @contextmanager

@@ -30,9 +30,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
 from benchmark.errors import BadInput, NotAsClaimed
+from benchmark.files import disk_full_is_told, make_way, set_aside, write_atomically
 from datasets.checks import checked, uses
 from datasets.contents import Entry, array_hash, digest, entry_of, read_through
 from datasets.dataset import Dataset, Split, Volume
+from datasets.h5_writer import Writer, writing_h5
 from datasets.readers import check_file, check_image, check_label, h5_array, read_text, reading_h5
 
 LEVELS = {8: 255, 16: 65535}
@@ -148,10 +150,7 @@ class Prepared(Dataset):
             if not (folder / name).exists():
                 with reading_h5(self.file), h5py.File(self.file, "r") as file:
                     content = h5_array(self.file, file, f"registration {number}", "u")[()].tobytes()
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                temporary = (folder / name).with_suffix(f".{os.getpid()}.tmp")
-                temporary.write_bytes(content)
-                os.replace(temporary, folder / name)
+                write_atomically(folder / name, content)
 
 
 def open_dataset(name: str, path: Path | None) -> Dataset:
@@ -235,22 +234,34 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
     """The raw data as its file in the cache, written where there is none, found by the hash of the raw files."""
     known = _known(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
+    make_way(known.with_suffix(".lock"))
     with FileLock(known.with_suffix(".lock")):
         for stale in folder.glob(f".{known.stem}.*.tmp"):  # of a process that was killed: the lock is ours
             stale.unlink()
         try:
             prepared = _open_cached(_cached(folder, source.name, read_text(known)))
         except BadInput:
+            _set_damaged_aside(known, folder, source.name)
             written = known.with_suffix(".h5")
             contents = write(source, written, None, tell)
             file = _cached(folder, source.name, contents)
             os.replace(written, file)
             for note, text in ((_sum_of(file), _sum(file)), (known, contents)):
-                with _replacing(note) as temporary:
-                    temporary.write_text(text)
+                write_atomically(note, text.encode())
             prepared = _open_cached(file)
     source.contents = prepared.data_hash()
     return prepared
+
+
+def _set_damaged_aside(known: Path, folder: Path, name: str) -> None:
+    """Of what is there for raw data and cannot be used: what misleads, the note or the prepared file."""
+    try:
+        file = _cached(folder, name, read_text(known))
+    except BadInput:
+        file = known
+    found = file if os.path.lexists(file) else known
+    if os.path.lexists(found):
+        set_aside(found, "is not as it was written, or leads to nothing")
 
 
 def recall(source: Dataset, folder: Path) -> None:
@@ -307,7 +318,7 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
     Raises:
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
     """
-    with _replacing(file) as temporary, h5py.File(temporary, "w") as out:
+    with _replacing(file) as temporary, writing_h5(temporary, "w") as out:
         cases = list(uses(dataset))
         done: set[str] = set()
         volumes = []
@@ -340,10 +351,10 @@ def add_registrations(file: Path, cache: Path, names: Sequence[str]) -> None:
     manifest = Prepared(file).manifest.model_copy(update={"registrations": list(names)})
     with _replacing(file) as temporary:
         shutil.copyfile(file, temporary)
-        with h5py.File(temporary, "r+") as out:
+        with writing_h5(temporary, "r+") as out:
             for number, name in enumerate(names):
                 _write_bytes(out, f"registration {number}", (cache / name).read_bytes())
-            del out["manifest"]
+            del out.file["manifest"]
             _write_bytes(out, "manifest", manifest.model_dump_json().encode())
 
 
@@ -352,24 +363,26 @@ def _replacing(file: Path) -> Iterator[Path]:
     """A temporary file beside ``file`` that takes its place at the end, if nothing was raised."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, file)
+        with disk_full_is_told(file.parent):
+            yield temporary
+            make_way(file)
+            os.replace(temporary, file)
     except OSError as error:
         reason = error.strerror or error
-        raise BadInput(f"{file} cannot be written ({reason}); check its folder, permissions and disk space") from error
+        raise BadInput(f"{file} cannot be written ({reason}); check its folder and permissions") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write_volume(out: h5py.File, number: int, volume: Volume, bits: Literal[8, 16] | None) -> Volume:
+def _write_volume(out: Writer, number: int, volume: Volume, bits: Literal[8, 16] | None) -> Volume:
     """Write a volume; returns it as it will be read."""
     image = volume.image
     if bits:
         image = np.round(image * LEVELS[bits]).astype(np.uint8 if bits == 8 else np.uint16)
     chunks = (1, 1, *image.shape[2:])
-    out.create_dataset(f"image {number}", data=image, chunks=chunks, shuffle=True, **PACKING)
+    out.add(f"image {number}", image, chunks=chunks, shuffle=True, **PACKING)
     if volume.label is not None:
-        out.create_dataset(f"label {number}", data=volume.label, chunks=chunks[1:], **PACKING)
+        out.add(f"label {number}", volume.label, chunks=chunks[1:], **PACKING)
     return replace(volume, image=_unpacked(image, bits))
 
 
@@ -377,5 +390,5 @@ def _unpacked(stored: np.ndarray, bits: Literal[8, 16] | None) -> np.ndarray:
     return stored / np.float32(LEVELS[bits]) if bits else stored
 
 
-def _write_bytes(out: h5py.File, name: str, content: bytes) -> None:
-    out.create_dataset(name, data=np.frombuffer(content, np.uint8), chunks=(len(content),), **PACKING)
+def _write_bytes(out: Writer, name: str, content: bytes) -> None:
+    out.add(name, np.frombuffer(content, np.uint8), chunks=(len(content),), **PACKING)

@@ -22,6 +22,9 @@ from benchmark.errors import BadInput
 MAX_VOXELS = 512 * 2**20
 """Cap on the declared size of one array: a file that claims more is refused before memory is asked for."""
 
+MOST_PACKED, ANY_PACKED = 1100, 64 * 2**20
+"""How many bytes one stored byte can become (gzip: 1,032), and how many are taken from any file without asking."""
+
 MAX_LIST_BYTES = 16 * 2**20
 
 MIN_SPACING, MAX_SPACING = 0.01, 30.0
@@ -87,6 +90,12 @@ def _read_member(path: Path, archive: zipfile.ZipFile, name: str, kinds: str) ->
         raise BadInput(f"{path}: {name} is of type {dtype}; expected {expected}; replace the file")
     if not shape or not 0 < prod(shape) <= MAX_VOXELS:
         raise BadInput(f"{path}: {name} has shape {shape}; expected 1 to {MAX_VOXELS} voxels; replace the file")
+    stored = min(archive.getinfo(f"{name}.npy").compress_size, path.stat().st_size)
+    if prod(shape) * dtype.itemsize > most_from(stored):
+        raise BadInput(
+            f"{path}: {name} declares {prod(shape) * dtype.itemsize} bytes and stores {stored}; expected an array that is all there;"
+            " replace the file"
+        )
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -109,6 +118,11 @@ def inside(folder: Path, name: str, where: str) -> Path:
         raise BadInput(f"{where}: {name} lies outside of {folder}; expected paths in the folder; move or link the file there")
     check_file(path)
     return path
+
+
+def most_from(stored: int) -> int:
+    """How many bytes an array may have that takes ``stored`` bytes of a file."""
+    return ANY_PACKED + MOST_PACKED * stored
 
 
 def check_image(path: Path, image: np.ndarray) -> np.ndarray:
@@ -235,4 +249,6 @@ def h5_array(path: Path, file: h5py.File, name: str, kinds: str) -> h5py.Dataset
         raise refuse(f"is empty (shape {array.shape})", "at least one voxel")
     if max(array.size, prod(array.chunks or ())) > MAX_VOXELS:
         raise refuse(f"declares {array.size} voxels in chunks of {array.chunks}", f"at most {MAX_VOXELS}")
+    if array.nbytes > most_from(array.id.get_storage_size()):
+        raise refuse(f"declares {array.nbytes} bytes and stores {array.id.get_storage_size()}", "an array that is all there")
     return array

@@ -21,7 +21,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from reports.leaderboard import can_draw, check_comparable
+from benchmark.files import write_text
+from reports.leaderboard import can_draw, check_comparable, in_markdown, to_csv
 from reports.statistics import case_scores, mean_and_interval
 
 if TYPE_CHECKING:
@@ -157,13 +158,13 @@ def to_terminal(table: pd.DataFrame, design: Design, unit: str) -> Group:
 
 def to_markdown(table: pd.DataFrame, design: Design, unit: str) -> str:
     """The effects as Markdown, with the levels and what the columns mean."""
-    lines = [f"# Ablation of {design.method}", ""]
-    lines += [f"- {name}: {', '.join(levels)} (baseline {levels[0]})" for name, levels in design.factors.items()]
+    lines = [f"# Ablation of {in_markdown(design.method)}", ""]
+    lines += [in_markdown(f"- {name}: {', '.join(levels)} (baseline {levels[0]})") for name, levels in design.factors.items()]
     for test_set, part in table.groupby("test_set"):
         titles = header(unit)
-        lines += ["", f"## {test_set}", "", f"| {' | '.join(titles)} |"]
+        lines += ["", f"## {in_markdown(str(test_set))}", "", f"| {' | '.join(titles)} |"]
         lines.append("|" + "|".join(":---" if name == "Effect of" else "---:" for name in titles) + "|")
-        lines += [f"| {' | '.join(texts_of(row))} |" for _, row in part.iterrows()]
+        lines += [f"| {' | '.join(map(in_markdown, texts_of(row)))} |" for _, row in part.iterrows()]
     return "\n".join([*lines, "", NOTES.format(unit=unit or "voxel"), ""])
 
 
@@ -172,8 +173,8 @@ def write_ablation(records: Records, design: Design, out: Path) -> list[Path]:
     table = effects(records, design)
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "effects.csv", out / "effects.md"]
-    for path, text in zip(paths, [table.to_csv(index=False), to_markdown(table, design, unit_of(records))], strict=True):
-        path.write_text(text, encoding="utf-8")
+    for path, text in zip(paths, [to_csv(table), to_markdown(table, design, unit_of(records))], strict=True):
+        write_text(path, text)
     scores = [s for s in factorial_scores(records, design) if s.metric == "dsc"]
     if scores and can_draw():
         from reports.ablation_figures import interactions, waterfall  # matplotlib is slow to import

@@ -11,6 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.files import write_text
+from reports.leaderboard import to_csv
+
 if TYPE_CHECKING:
     from datasets.summary import Summary
 
@@ -69,7 +72,7 @@ def write(summary: Summary, folder: Path) -> list[Path]:
     """Write ``volumes.csv`` and ``slices.png``; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "volumes.csv"
-    summary.volumes.to_csv(table, index=False)
+    write_text(table, to_csv(summary.volumes))
     return [table, _picture(summary, folder / "slices.png")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchmark.files import write_atomically
 from reports.leaderboard import SECTION, TRACK
 
+NO_MATHS: Any = {"text.parse_math": False}
+"""Names come from records and data: a $ in one of them begins no formula."""
+
 STYLE: Any = {
+    **NO_MATHS,
     "svg.hashsalt": "leaderboard",
     "svg.fonttype": "none",
     "savefig.dpi": 150,
@@ -80,13 +86,19 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         figure.set_layout_engine(None)  # laid out once, for both forms
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
     save_png(figure, paths[0])
-    figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+    _save(figure, paths[1], {"Date": None, "Creator": None})
     return paths
 
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a PNG without versions in it."""
-    figure.savefig(path, metadata={"Software": None})
+    _save(figure, path, {"Software": None})
+
+
+def _save(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
+    drawn = BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:], metadata=metadata)
+    write_atomically(path, drawn.getvalue(), durable=False)
 
 
 def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:

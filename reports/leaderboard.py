@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.errors import BadInput
+from benchmark.files import write_text
 from reports.statistics import case_scores, mean_and_interval
 
 if TYPE_CHECKING:
@@ -346,22 +347,30 @@ def to_terminal(table: pd.DataFrame) -> Group:
     return Group(*parts)
 
 
+MARKDOWN = str.maketrans({letter: f"\\{letter}" for letter in "\\|`"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def in_markdown(text: str) -> str:
+    """Text from records as Markdown shows it: no table ends, no HTML, no link and no picture begins in it."""
+    return " ".join(text.translate(MARKDOWN).replace("](", "]\\(").split())
+
+
 def to_markdown(table: pd.DataFrame) -> str:
     """The leaderboard as Markdown: a table per dataset, protocol and test set, and what its columns mean."""
     lines = ["# Leaderboard", ""]
     for title, rows in _sections(table):
-        lines += [f"## {title}", ""]
+        lines += [f"## {in_markdown(title)}", ""]
         lines.append("| " + " | ".join(_header(column, rows) for column in COLUMNS) + " |")
         lines.append("|" + "|".join(":---" if column.is_name else "---:" for column in COLUMNS) + "|")
-        lines += ["| " + " | ".join(column.text(row).replace("|", r"\|") for column in COLUMNS) + " |" for row in rows]
-        lines += ["", *(f"- {line}" for line in [*_marks(rows), *_failures(rows)])]
+        lines += ["| " + " | ".join(in_markdown(column.text(row)) for column in COLUMNS) + " |" for row in rows]
+        lines += ["", *(f"- {in_markdown(line)}" for line in [*_marks(rows), *_failures(rows)])]
         if lines[-1]:
             lines.append("")
     return "\n".join([*lines, NOTES, ""])
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """The leaderboard with every column, unrounded, as CSV."""
+    """A table with every column, unrounded, as CSV that no spreadsheet computes."""
     return without_formulas(table).to_csv(index=False)
 
 
@@ -384,19 +393,23 @@ TEX = str.maketrans(
 )
 
 
+def _in_latex(text: str) -> str:
+    return " ".join(text.translate(TEX).split())
+
+
 def to_latex(table: pd.DataFrame) -> str:
     """The leaderboard's main columns as LaTeX, for booktabs: a table per dataset, protocol and test set."""
     shown = [column for column in COLUMNS if column.in_terminal]
     parts = []
     for title, rows in _sections(table):
-        lines = [r"\begin{table}", rf"\caption{{{title.translate(TEX)}}}", r"\centering"]
+        lines = [r"\begin{table}", rf"\caption{{{_in_latex(title)}}}", r"\centering"]
         lines += [rf"\begin{{tabular}}{{{''.join('l' if column.is_name else 'r' for column in shown)}}}", r"\toprule"]
         lines += [" & ".join(_header(column, rows).translate(TEX) for column in shown) + r" \\", r"\midrule"]
         for row, following in zip(rows, [*rows[1:], None], strict=True):
-            lines.append(" & ".join(column.text(row).translate(TEX) for column in shown) + r" \\")
+            lines.append(" & ".join(_in_latex(column.text(row)) for column in shown) + r" \\")
             if following is not None and following.labels != row.labels:
                 lines.append(r"\addlinespace")
-        notes = [rf"\par\footnotesize {line.translate(TEX)}" for line in _marks(rows)]
+        notes = [rf"\par\footnotesize {_in_latex(line)}" for line in _marks(rows)]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}", ""]))
     return "\n".join(parts)
 
@@ -412,7 +425,7 @@ def write_leaderboard(table: pd.DataFrame, out: Path) -> list[Path]:
     forms = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
     paths = [out / f"leaderboard.{form}" for form in forms]
     for path, text in zip(paths, forms.values(), strict=True):
-        path.write_text(text(table), encoding="utf-8")
+        write_text(path, text(table))
     if table["dsc"].notna().any() and can_draw():
         from reports.figures import label_efficiency  # matplotlib is slow to import
 

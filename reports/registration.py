@@ -11,6 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.files import write_text
+from reports.leaderboard import to_csv
+
 if TYPE_CHECKING:
     from datasets.registration.quality import Example, Quality
 
@@ -54,8 +57,8 @@ def write(quality: Quality, title: str, stem: Path) -> list[Path]:
     """Write the scores by volume, the pairs and, where there is a pair, the picture; returns the files."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}-scores.csv"), stem.with_name(f"{stem.name}-pairs.csv")]
-    quality.scores.to_csv(paths[0], index=False)
-    quality.pairs.to_csv(paths[1], index=False)
+    write_text(paths[0], to_csv(quality.scores))
+    write_text(paths[1], to_csv(quality.pairs))
     return [*paths, _picture(quality.examples, title, stem.with_suffix(".png"))] if quality.examples else paths
 
 

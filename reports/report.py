@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.files import safe_name
+from benchmark.files import safe_name, write_atomically, write_text
 from benchmark.records import Records
 from reports import comparison_figures, page, tuning
 from reports.ablation import NOTES as EFFECTS
@@ -53,7 +53,7 @@ def write_report(
         board, found = leaderboard(records), list(fields(records))
         drawing = _drawing(pool, found, records, board, baseline, out / "figures")
         paths = write_leaderboard(board, out)
-        records.cases.to_parquet(out / "cases.parquet", index=False)
+        write_atomically(out / "cases.parquet", records.cases.to_parquet(index=False), durable=False)
         overview = [_shown(OVERVIEW, path) for path in paths if path.suffix == ".png"]
         paths.append(out / "cases.parquet")
         sections: list[dict[str, Any]] = [{"title": "Label efficiency", "figures": overview}] if overview else []
@@ -82,7 +82,7 @@ def write_report(
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    paths[-1].write_text(page.page(records, baseline, rows, found, sections, shown), encoding="utf-8")
+    write_text(paths[-1], page.page(records, baseline, rows, found, sections, shown))
     return board, paths
 
 
@@ -154,7 +154,7 @@ def _ablation(records: Records, ablation: Ablation, out: Path) -> tuple[dict[str
     here = records.select((cells["dataset"] == ablation.dataset) & (cells["protocol"] == ablation.protocol))
     mine = here.without_trials()
     unit = unit_of(mine)
-    files = write_ablation(mine, design, out / ablation.dataset / ablation.protocol / design.name)
+    files = write_ablation(mine, design, out / ablation.folder)
     table = effects(mine, design)
     return {
         "title": f"What the parts of {design.method} do, {ablation.dataset}, protocol {titled(here.cells).iloc[0]}",

@@ -13,8 +13,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.files import safe_name
-from reports.leaderboard import rows_of, titled
+from benchmark.files import safe_name, write_text
+from reports.leaderboard import rows_of, titled, to_csv
 from reports.statistics import expected_best
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def _percent(score: float | None) -> str:
 
 def write(records: Records, folder: Path) -> list[Path]:
     """Write ``studies.csv``, ``trials.csv``, and figures as PNG and SVG; returns the files, none where the records hold no trial."""
-    from reports.figures import save
+    import matplotlib as mpl
+
+    from reports.figures import NO_MATHS, save
 
     trials = trials_of(records)
     if trials.empty:
@@ -115,13 +117,14 @@ def write(records: Records, folder: Path) -> list[Path]:
     studies = studies_of(trials)
     paths = [folder / "studies.csv", folder / "trials.csv"]
     for path, table in zip(paths, (studies, trials.drop(columns=["searched", "protocol_title"])), strict=True):
-        table.assign(hparams=table["hparams"].map(json.dumps)).to_csv(path, index=False)
-    for (dataset, protocol), part in trials.groupby(["dataset", "protocol"], sort=False):
-        paths += save(_growth(part), folder / safe_name(f"{dataset}-{protocol}-best"))
-    for row in rows_of(studies):
-        part = trials[trials["study"] == row.study]
-        if (part["outcome"] == "done").sum() > 1:
-            paths += save(_search(part), folder / _file_name(row))
+        write_text(path, to_csv(table.assign(hparams=table["hparams"].map(json.dumps))))
+    with mpl.rc_context(NO_MATHS):
+        for (dataset, protocol), part in trials.groupby(["dataset", "protocol"], sort=False):
+            paths += save(_growth(part), folder / safe_name(f"{dataset}-{protocol}-best"))
+        for row in rows_of(studies):
+            part = trials[trials["study"] == row.study]
+            if (part["outcome"] == "done").sum() > 1:
+                paths += save(_search(part), folder / _file_name(row))
     return paths
 
 

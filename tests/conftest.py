@@ -1,6 +1,8 @@
 """What tests of several folders share."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,27 @@ def hippocampus_folder() -> Path:
 def console() -> Console:
     """A console that shows nothing."""
     return Console(quiet=True)
+
+
+class Disk:
+    """A small disk in memory, mounted at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def mount(self, options: str) -> None:
+        """Mount it, or mount it again with other options, such as size=64k or ro."""
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.path], check=True, capture_output=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 64 MB that a test can fill, or make read-only: permissions do not keep root from writing."""
+    (tmp_path / "disk").mkdir()
+    found = Disk(tmp_path / "disk")
+    try:
+        found.mount("size=64m")
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no disk can be mounted here ({error}); run the tests as root of a container that may")
+    yield found
+    subprocess.run(["umount", "-l", found.path], check=True)

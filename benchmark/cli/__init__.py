@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
 from benchmark.cli import grids, stores, tools
 from benchmark.cli.console import app, err, escaped, out
 from benchmark.errors import BadInput
+from benchmark.faults import DEBUG, UNFORESEEN, in_words, trace, unforeseen
 
 __all__ = ["app", "err", "grids", "main", "out", "stores", "tools"]
 
 
 def main() -> None:
-    """Run the command line; bad input is one sentence on stderr and exit code 2."""
+    """Run the command line. Whatever goes wrong is one sentence on stderr: exit code 2 for bad input and what the user can mend on the
+    machine, 70 for what nobody foresaw.
+    """
     try:
         app()
-    except (BadInput, OSError) as error:
-        problem = _as_bad_input(error)
-        err.print(f"[bold red]error:[/] {escaped(problem)}", highlight=False, soft_wrap=True)
-        sys.exit(2)
+    except BadInput as error:
+        _end(error, str(error), 2)
+    except Exception as error:  # the last resort
+        problem = in_words(error) if isinstance(error, OSError) else None
+        _end(error, str(problem) if problem else unforeseen(error), 2 if problem else UNFORESEEN)
 
 
-def _as_bad_input(error: Exception) -> Exception:
-    """A full disk, wherever it was met, in the words of the store; other errors of the operating system are not the user's to fix."""
-    from benchmark.files import disk_full_is_told
-
-    try:
-        with disk_full_is_told():
-            raise error
-    except BadInput as problem:
-        return problem
+def _end(error: Exception, sentence: str, code: int) -> NoReturn:
+    if os.environ.get(DEBUG):
+        err.print(trace(error), highlight=False, markup=False, soft_wrap=True)
+    err.print(f"[bold red]error:[/] {escaped(sentence)}", highlight=False, soft_wrap=True)
+    sys.exit(code)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from benchmark.faults import DEBUG
 from benchmark.redaction import for_records, without_secrets
 
 app = typer.Typer(
@@ -25,6 +28,14 @@ app = typer.Typer(
 ANY_WIDTH = 10_000
 out = Console(width=None if sys.stdout.isatty() else ANY_WIDTH)  # a pipe or a file has no width: nothing is cut or wrapped
 err = Console(stderr=True)
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error came from.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
 def note(text: str) -> None:

@@ -150,12 +150,13 @@ def ablate(
     )
     failed = _carry_out(session, dry_run)
     chosen = session.cells[0].protocol.name
-    remember(Ablation(dataset, chosen, design), session.store)
+    mine = Ablation(dataset, chosen, design)
+    remember(mine, session.store)
     from reports import ablation, leaderboard
 
     table, _ = session.report()
     records = session.records()
-    files = ablation.write_ablation(records, design, session.store.report / "ablation" / dataset / chosen / design.name)
+    files = ablation.write_ablation(records, design, session.store.report / "ablation" / mine.folder)
     out.print(leaderboard.to_terminal(table))
     out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
     wrote(files)

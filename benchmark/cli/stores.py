@@ -141,7 +141,8 @@ def report(
         from benchmark.overlays import overlays as cases_of
 
         pictures = list(cases_of(records, opened, baseline))
-    table, files = write_report(records, out_folder or opened[0].report, baseline, remembered(*opened), pictures)
+    ablations = remembered(*opened, tell=lambda left_out: note(f"note: {left_out}"))
+    table, files = write_report(records, out_folder or opened[0].report, baseline, ablations, pictures)
     out.print(to_terminal(table))
     if baseline not in set(table["variant"]):
         known = ", ".join(sorted(set(table["variant"])))

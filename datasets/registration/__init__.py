@@ -12,6 +12,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from multiprocessing import get_context
@@ -24,9 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from benchmark.files import seal, unseal, write_atomically
+from benchmark.files import seal, set_aside, unseal, write_atomically
 from benchmark.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
@@ -229,9 +231,15 @@ def _labelled_content(image: str, label: np.ndarray | None) -> str:
 
 
 def _read(file: Path) -> Known:
-    """A target's known results; a missing or damaged file means none."""
-    content = unseal(file.read_bytes()) if file.exists() else None
-    return {} if content is None else load(content)
+    """A target's known results: none where there is no file, or a damaged one, which is set aside."""
+    if not file.is_file():
+        return {}
+    content = unseal(file.read_bytes())
+    with suppress(SafetensorError):
+        if content is not None:
+            return load(content)
+    set_aside(file, "is not as it was written")
+    return {}
 
 
 def _write(file: Path, known: Known) -> None:
@@ -252,7 +260,7 @@ def _start_worker(works: int, parent: int) -> None:
     follow_parent(parent)
     torch.set_num_threads(1)
     with mmap(works, 0, access=ACCESS_READ) as content:  # written by the parent, a moment ago
-        _worker["works"] = pickle.loads(content)
+        _worker["works"] = pickle.loads(content)  # noqa: S301 - of a file without a name, which this command wrote
     os.close(works)
 
 

@@ -117,6 +117,7 @@ def test_runs_of_a_file_give_way_to_draws_that_are_typed(
         ("store: 2025-13-01", ["is no YAML"]),
         (b"\xff\xfe\x00", ["is no YAML"]),
         ("[" * 5000, ["is no YAML"]),
+        ("a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nlabels: 1", ["has an alias"]),
         ("- labels\n- runs", ["holds a list"]),
         ("labels", ["holds a str"]),
         ("", ["holds nothing"]),

@@ -3,6 +3,7 @@
 import errno
 import json
 import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -20,11 +21,11 @@ def test_a_cell_is_done_only_with_every_file_as_written(tmp_path: Path) -> None:
     folder = CellFolder(tmp_path)
     assert not folder.done()
     folder.checkpoint.write_bytes(b"state")
-    folder.finish({"a.txt": "one", "b.bin": b"two"})
+    folder.finish({"history.csv": "one", "model.safetensors": b"two"})
     assert folder.done() and not folder.checkpoint.exists()
-    (tmp_path / "b.bin").write_bytes(b"twO")
+    (tmp_path / "model.safetensors").write_bytes(b"twO")
     assert not folder.done()
-    (tmp_path / "b.bin").unlink()
+    (tmp_path / "model.safetensors").unlink()
     assert not folder.done()
 
 
@@ -67,6 +68,21 @@ def test_only_one_process_holds_a_cell(tmp_path: Path) -> None:
     process.start()
     assert answers == [False, False] and queue.get(timeout=20) is True
     process.join()
+
+
+def test_whether_a_cell_is_held_is_asked_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = CellFolder(tmp_path / "mine"), CellFolder(tmp_path / "other")
+    assert not other.held() and not other.path.exists()
+    with mine.lock():
+        lease = mine.path / ".lease"
+        before = lease.read_bytes(), lease.stat().st_mtime_ns, sorted(tmp_path.rglob("*"))
+        assert mine.held()
+        assert (lease.read_bytes(), lease.stat().st_mtime_ns, sorted(tmp_path.rglob("*"))) == before
+        dead = lease.read_text().replace(str(os.getpid()), str(2**22 - 1))
+    assert not mine.held()
+    other.path.mkdir()
+    (other.path / ".lease").write_text(dead)
+    assert not other.held() and (other.path / ".lease").read_text() == dead
 
 
 def record(outcome: str, **more: object) -> str:

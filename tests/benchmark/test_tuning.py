@@ -133,6 +133,28 @@ def test_an_interruption_changes_nothing_of_what_is_tried(dataset: Dataset, tmp_
     assert tried(again) == tried(whole) and without_study(results(again)) == without_study(results(whole))
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[:-7], lambda c: c[:200] + b"\x00" + c[201:], lambda c: c + b"\0" * 9, lambda c: b"\xff"]
+)
+def test_a_damaged_journal_is_set_aside_and_the_records_answer_again(
+    dataset: Dataset, tmp_path: Path, damage: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = make(dataset, tmp_path, trials=6)
+    tune(whole, pretend(tmp_path))
+    journal = tmp_path / "tuning" / "journal.log"
+    journal.write_bytes(damage(journal.read_bytes()))
+    again = make(dataset, tmp_path, trials=6)
+    assert "journal.log.damaged-" in capsys.readouterr().err and list(journal.parent.glob("journal.log.damaged-*"))
+    ran: list[Cell] = []
+
+    def run(cells: list[Cell]) -> int:
+        return pretend(tmp_path, ran)([cell for cell in cells if not Store(tmp_path).folder(cell).done()])
+
+    tune(again, run)
+    assert not ran and tried(again) == tried(whole)
+    assert make(dataset, tmp_path, trials=6).cells() == {}
+
+
 def test_samplers_differ_and_methods_share_the_seeds_of_random_search(dataset: Dataset, tmp_path: Path) -> None:
     found = {}
     for sampler in ("tpe", "random"):

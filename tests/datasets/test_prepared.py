@@ -1,11 +1,14 @@
 """Prepared and packed datasets: whole or not there, the same data as the source, at home where the source is not."""
 
+import errno
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,10 +19,12 @@ from benchmark.errors import BadInput
 from benchmark.experiment import training_volumes
 from benchmark.preparation import pack_dataset, prepare_shown
 from benchmark.store import Store
+from datasets import h5_writer
 from datasets.checks import uses
 from datasets.dataset import Split, Volume
 from datasets.prepared import Prepared, open_dataset, prepare, write
 from datasets.registration import Recipe, Registrations
+from tests.conftest import Disk
 from tests.datasets.layouts import LAYOUTS
 
 ROOT = Path(__file__).parents[2]
@@ -184,3 +189,51 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_the_acdc_subset_packs_into_64_mb(acdc_folder: Path, tmp_path: Path) -> None:
     write(open_dataset("acdc", acdc_folder), tmp_path / "acdc.h5", 8, lambda done, total: None)
     assert (tmp_path / "acdc.h5").stat().st_size <= 64e6
+
+
+def prepare_on(disk: Disk, data: Path, free: int) -> subprocess.CompletedProcess[str]:
+    """``prepare`` on a disk that has ``free`` bytes left."""
+    ballast = disk.path / "ballast"
+    ballast.unlink(missing_ok=True)
+    about = os.statvfs(disk.path)
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, about.f_bavail * about.f_frsize - free)
+    arguments = ["prepare", "--dataset", "folder", "--data", str(data), "--store", str(disk.path / "store")]
+    return subprocess.run([sys.executable, "-m", "benchmark", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_disk_that_fills_while_data_is_prepared_is_one_sentence_and_the_repeat_ends_well(tmp_path: Path, disk: Disk) -> None:
+    pairs(tmp_path / "data")
+    for free in (12_288, 24_576):
+        ended = prepare_on(disk, tmp_path / "data", free)
+        assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr[-2000:]
+        assert f"error: no space is left on the disk (or in the quota) of {disk.path}" in ended.stderr
+        assert not [path for path in disk.path.rglob("*") if path.suffix in (".tmp", ".h5")]
+    assert prepare_on(disk, tmp_path / "data", 8 * 2**20).returncode == 0
+    assert len(cached(disk.path / "store")) == 1
+
+
+@pytest.mark.parametrize("room", [0, 1, 2_000, 5_000, 60_000])
+def test_wherever_a_disk_fills_the_h5_writer_raises_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    real, left = open, room
+
+    class Full(io.FileIO):
+        def write(self, content: bytes) -> int:
+            nonlocal left
+            if not left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            taken = min(left, len(memoryview(content)))
+            left -= taken
+            return super().write(memoryview(content)[:taken])
+
+    def open_full(path: Path, mode: str = "r", **options: Any) -> Any:
+        return Full(path, "w+") if mode == "w+b" else real(path, mode, **options)
+
+    monkeypatch.setattr("builtins.open", open_full)
+    noise = np.random.default_rng(0).random((8, 32, 32))
+    with pytest.raises(OSError) as caught, h5_writer.writing_h5(tmp_path / "x.h5", "w") as out:
+        for number in range(3):
+            out.add(f"image {number}", noise, chunks=(1, 32, 32), fletcher32=True)
+    assert caught.value.errno == errno.ENOSPC

@@ -113,7 +113,7 @@ def test_what_a_store_remembers_of_an_ablation_stands_in_the_report(tmp_path):
     ablation = Ablation("phantom", "quick", TWO)
     for name in ("one", "two"):
         remember(ablation, Store(tmp_path / name))
-    known = remembered(Store(tmp_path / "one"), Store(tmp_path / "two"), Store(tmp_path / "none"))
+    known = remembered(Store(tmp_path / "one"), Store(tmp_path / "two"), Store(tmp_path / "none"), tell=pytest.fail)
     assert known == [ablation]
     found = records({"none": 0.3, "reps": 0.35, "rsl": 0.5, "both": 0.65}, labels=(1, 3))
     _, files = write_report(found, tmp_path / "out", "none", known)

@@ -1,0 +1,76 @@
+"""Writing HDF5 where the disk may fill up: the library ends the process when a write of its own fails while it closes a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+
+
+class _Forgiving:
+    """An unbuffered file to which every write succeeds, as far as HDF5 is told; the first failure is kept, and nothing written after it."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.read, self.readinto, self.seek, self.tell = file.read, file.readinto, file.seek, file.tell
+        self.failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write all of it, in as many pieces as the system takes it in."""
+        left = memoryview(content)
+        try:
+            while len(left) and self.failure is None:
+                left = left[self.file.write(left) :]
+        except OSError as error:
+            self.failure = error
+        return len(content)
+
+    def truncate(self, size: int) -> int:
+        """Make the file longer or shorter."""
+        try:
+            if self.failure is None:
+                self.file.truncate(size)
+        except OSError as error:
+            self.failure = error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+class Writer:
+    """An HDF5 file that is being written."""
+
+    def __init__(self, file: h5py.File, beneath: _Forgiving) -> None:
+        self.file, self._beneath = file, beneath
+
+    def add(self, name: str, data: Any, **options: Any) -> None:
+        """Add an array; ``options`` as h5py has them.
+
+        Raises:
+            OSError: it, or something before it, could not be written: the disk is full.
+        """
+        self.file.create_dataset(name, data=data, **options)
+        if self._beneath.failure:
+            raise self._beneath.failure
+
+
+@contextmanager
+def writing_h5(path: Path, mode: Literal["w", "r+"]) -> Iterator[Writer]:
+    """The file at ``path``, new or to be added to.
+
+    Raises:
+        OSError: something could not be written; the file is not whole then.
+    """
+    with open(path, "w+b" if mode == "w" else "r+b", buffering=0) as file:
+        beneath = _Forgiving(file)
+        try:
+            with h5py.File(beneath, mode) as opened:
+                yield Writer(opened, beneath)
+        except (OSError, RuntimeError) as error:
+            raise beneath.failure or error from None  # what HDF5 says once it reads back what was not written misleads
+        if beneath.failure:
+            raise beneath.failure

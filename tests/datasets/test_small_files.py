@@ -1,0 +1,64 @@
+"""Small files that claim much are refused before the memory is asked for."""
+
+import gzip
+import io
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+
+from benchmark.errors import BadInput
+from datasets.nifti import count_channels, read_nifti
+from datasets.readers import read_h5, read_npz
+
+MANY = 128 * 2**20
+
+
+@pytest.fixture(autouse=True)
+def _little_memory() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 1024, 1024)])
+def test_an_h5_array_that_is_not_there(tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name in ("image", "label"):
+            file.create_dataset(name, (128, 1024, 1024), "f8" if name == "image" else "u1", chunks=chunks)
+    assert (tmp_path / "x.h5").stat().st_size < 10_000
+    with pytest.raises(BadInput, match=f"image declares {8 * MANY} bytes and stores 0; expected an array that is all there"):
+        read_h5(tmp_path / "x.h5", 2)
+
+
+def test_an_npz_array_that_is_not_there(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (128, 1024, 1024)})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("image.npy", header.getvalue())
+    with pytest.raises(BadInput, match=f"image declares {8 * MANY} bytes and stores {len(header.getvalue())}"):
+        read_npz(tmp_path / "x.npz", 2)
+
+
+@pytest.mark.parametrize("size", [2**29, 2**30 - 16])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_nifti_header_that_goes_on_and_on(tmp_path: Path, size: int, version: int) -> None:
+    kind = nibabel.Nifti1Image if version == 1 else nibabel.Nifti2Image
+    nibabel.save(kind(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / "x.nii")
+    content = bytearray((tmp_path / "x.nii").read_bytes())
+    head = 348 if version == 1 else 540
+    struct.pack_into("<f" if version == 1 else "<q", content, 108 if version == 1 else 168, head + 4 + size)
+    with gzip.open(tmp_path / "x.nii.gz", "wb", compresslevel=1) as file:
+        file.write(bytes(content[:head]) + b"\1\0\0\0" + struct.pack("<ii", size, 4))
+        file.write(bytes(2**20))  # what follows would be zeros without end
+    for read in (read_nifti, count_channels):
+        with pytest.raises(BadInput, match=r"has its voxels after .* bytes; expected at most"):
+            read(tmp_path / "x.nii.gz")
