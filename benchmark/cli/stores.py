@@ -111,6 +111,7 @@ def report(
         Path | None, typer.Option("--out", help="Where to write.  [default: report in the first store]")
     ] = None,
     baseline: Annotated[str, typer.Option(help="The variant that all are compared with.")] = "supervised",
+    margin: Annotated[float, typer.Option(min=0.0, help="DSC points within which two methods count as equivalent.")] = 1.0,
     labels: Annotated[str | None, typer.Option(help="Only these budgets: comma list of labelled case counts.")] = None,
     code: Annotated[
         CodeChoice, typer.Option(help="Of runs that different code made: the newest, or all, older code in rows of its own.")
@@ -139,7 +140,7 @@ def report(
         from benchmark.overlays import overlays as cases_of
 
         pictures = list(cases_of(records, opened, baseline))
-    table, files = write_report(records, out_folder or opened[0].report, baseline, remembered(*opened), pictures)
+    table, files = write_report(records, out_folder or opened[0].report, baseline, remembered(*opened), pictures, margin)
     out.print(to_terminal(table))
     if baseline not in set(table["variant"]):
         known = ", ".join(sorted(set(table["variant"])))
