@@ -13,7 +13,8 @@ import pandas as pd
 from scipy import stats
 
 from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases, titled, unconverged
-from reports.random_effects import Estimate, RunSpread, by_unit, combination, mean, pair, run_spread, units_of
+from reports.planning import difference_of, variance_shares
+from reports.random_effects import Estimate, MeanSquare, RunSpread, by_unit, combination, mean, pair, run_spread, units_of
 from reports.statistics import Ranks, better_probability, case_scores, gap_closed, holm, interquartile_mean, rank_bootstrap
 
 if TYPE_CHECKING:
@@ -80,6 +81,13 @@ class Field:
         both = ~np.isnan(self.scores[[first, second]]).all(2).any(0)
         runs, units = self.scores[:, both], [unit for unit, done in zip(units_of(self.runs), both, strict=True) if done]
         return combination(by_unit(runs, units), pair(len(self.variants), first, second), self.spread)
+
+    def needs(self, first: int, second: int) -> tuple[int | None, int | None]:
+        """How many more units (draws, or seeds of one draw), or cases, would tell two variants apart with 80 % power; None for never."""
+        spread = MeanSquare(2 * self.spread.of_method.value, self.spread.of_method.df)
+        apart = self.per_unit[first] - self.per_unit[second]
+        known = difference_of(apart[~np.isnan(apart).all(1)], spread)
+        return known.needs() if known else (None, None)
 
     @cached_property
     def ranks(self) -> Ranks:
@@ -157,6 +165,13 @@ class Field:
         equivalence = holm(np.array([one.equivalence_p(margin / 100) for one in found]))
         verdicts = [verdict(*one) for one in zip(found, p, equivalence, strict=True)]
         return table.assign(p=p, equivalence_p=equivalence, verdict=verdicts)[AGAINST]
+
+    @cached_property
+    def variance_shares(self) -> dict[str, float]:
+        """Of method, run, case, their products and the rest; empty where there are not two of each that all have done."""
+        complete = self.per_unit[:, ~np.isnan(self.per_unit).all(2).any(0)]
+        complete = complete[:, :, ~np.isnan(complete).any((0, 1))]
+        return variance_shares(complete) if min(complete.shape) > 1 else {}
 
     @property
     def runs_in_words(self) -> str:

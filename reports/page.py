@@ -295,8 +295,8 @@ def in_words(found: list[Field], baseline: str, margin: float = MARGIN) -> list[
                 parts.append(f"Differences below about {100 * unseen:.2g} points would mostly go unseen.")
         elif len(against):
             parts.append(f"Against {baseline}, nothing can be tested: one run says nothing of training again.")
-        parts.append(_first_two(field, margin))
-        lines.append(" ".join(parts))
+        parts += [_first_two(field, margin), _shares(field)]
+        lines.append(" ".join(filter(None, parts)))
     return lines
 
 
@@ -311,10 +311,36 @@ def _first_two(field: Field, margin: float) -> str:
         return f"First {first}, second {second}, {ahead} for these cases: {word}, one run."
     how = f"p {field.p_values[0, 1]:.2g} after Holm over {pairs} pair{'s' * (pairs != 1)}"
     said = f"{word} within {_points(margin)}" if word == EQUIVALENT else f"{word}, {how}"
+    if word == OPEN:
+        said += f"; if they differ as it seems, {_what_it_takes(field)} with 80 % power"
     return (
         f"First {first}, second {second}, {ahead}: {said}."
         f" Kendall's tau of the ranking with other runs and cases: {field.ranks.tau:.2f}."
     )
+
+
+def _what_it_takes(field: Field) -> str:
+    """How many more runs or cases would tell the first from the second, as a pair alone."""
+    runs, cases = field.needs(0, 1)
+    draws = {draw for draw, _ in field.runs}
+    unit = "seed" if len(draws) == 1 else "run" if len(draws) == len(field.runs) else "draw"
+    if runs == 0:
+        return "this pair alone would be told apart"
+    ways = [f"{more} more {what}{'s' * (more != 1)}" for more, what in ((runs, unit), (cases, "case")) if more is not None]
+    return (
+        f"{' or '.join(ways)} would separate the two"
+        if ways
+        else "no affordable number of runs or cases would separate the two"
+    )
+
+
+def _shares(field: Field) -> str:
+    """The variance budget as a sentence; empty where there is not enough to tell."""
+    shares = field.variance_shares
+    if not any(shares.values()):
+        return ""
+    parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+    return f"Of the variance of a case's score: {parts}."
 
 
 def _named(word: str, variants: list[str]) -> str:
