@@ -29,7 +29,7 @@ class Difference:
     cases: int
     run_df: float
 
-    def power(self, runs: np.ndarray, cases: np.ndarray, level: float = 0.95) -> np.ndarray:
+    def power(self, runs: np.ndarray | int, cases: np.ndarray | int, level: float = 0.95) -> np.ndarray:
         """The chance that so many runs and cases tell the two apart, if the difference is what it seems; as ``estimate`` tests it."""
         a, b, both = (
             (self.of_run + self.rest / cases) / runs,
@@ -38,7 +38,7 @@ class Difference:
         )
         run_df = self.run_df * (runs - 1) / (self.runs - 1)
         df = (a + b) / (a / run_df + b / (cases - 1))
-        return stats.nct.sf(stats.t.ppf((1 + level) / 2, df), df, abs(self.shift) / np.sqrt(a + b - both))
+        return np.asarray(stats.nct.sf(stats.t.ppf((1 + level) / 2, df), df, abs(self.shift) / np.sqrt(a + b - both)))
 
     def needs(self, power: float = 0.8) -> tuple[int | None, int | None]:
         """How many more runs, or else how many more cases, give this power; None where even ``MOST_RUNS`` or ``MOST_CASES`` do not."""

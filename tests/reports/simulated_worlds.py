@@ -84,7 +84,9 @@ def page() -> str:
     """docs/statistics.md."""
     grid = itertools.product((2, 18), (10, 20), (1, 3, 5), (0, 1, 2, 3))
     lines = [INTRODUCTION, HEADER]
-    lines += [_line(World(*where, seed=seed), 2000 if where[0] == 2 else 300) for *where, seed in grid]
+    lines += [
+        _line(World(methods, cases, runs, seed=seed), 2000 if methods == 2 else 300) for methods, cases, runs, seed in grid
+    ]
     lines += [NESTED, HEADER]
     lines += [_line(World(4, 20, runs, seeds, seed=4.0), 500) for runs, seeds in ((3, 3), (5, 3), (1, 5))]
     lines += [UNEVEN, HEADER]

@@ -13,7 +13,7 @@ def test_power_is_that_of_a_t_test_over_runs_where_cases_do_not_matter():
     power = pytest.importorskip("statsmodels.stats.power").TTestPower()
     known = Difference(2.0, of_run=4.0, of_case=0.0, rest=0.0, runs=3, cases=10, run_df=2)
     for runs in (3, 5, 12):
-        found = known.power(np.array(runs), np.array(10))
+        found = known.power(runs, 10)
         assert found == pytest.approx(power.power(effect_size=1.0, nobs=runs, alpha=0.05), abs=0.002)
     more_runs, more_cases = known.needs()
     assert more_runs is not None and 3 + more_runs == int(np.ceil(power.solve_power(effect_size=1.0, power=0.8, alpha=0.05)))
