@@ -8,7 +8,7 @@ BIN = .venv/bin
 READY = .venv/ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench performance docs fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
+.PHONY: help run test lint format bench performance docs statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -37,6 +37,9 @@ performance: bench  ## as bench, and write docs/performance.md and the ratios th
 
 docs: $(READY)  ## write docs/methods.md from the classes
 	$(BIN)/python -c "from benchmark.documentation import methods_page; print(methods_page(), end='')" > docs/methods.md
+
+statistics: $(READY)  ## simulate how often the report's verdicts are right and write docs/statistics.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reports.simulated_worlds > docs/statistics.md
 
 fuzz: $(READY)  ## damage files of every layout for FUZZ_SECONDS (300) and read them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz

@@ -2,7 +2,8 @@
 
 An effect is a difference of mean scores between cells with the same draw and seed, on the same cases. Main effect of a level: how much
 it adds to the factor's baseline, averaged over all levels of the other factors. Interaction: how much more (or less) levels add
-together than the sum of what each adds, averaged likewise. Intervals are crossed bootstraps over runs and cases.
+together than the sum of what each adds, averaged likewise. Intervals count runs and cases as samples (``reports.random_effects``), the
+spread of runs pooled over all variants of the design.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.files import write_text
-from reports.leaderboard import can_draw, check_comparable, in_markdown, to_csv
-from reports.statistics import case_scores, mean_and_interval
+from reports.leaderboard import can_draw, cases_only, check_comparable, in_markdown, to_csv
+from reports.random_effects import Estimate, by_unit, combination, mean, run_spread, units_of
+from reports.statistics import case_scores
 
 if TYPE_CHECKING:
     from benchmark.ablation import Design
@@ -34,24 +36,34 @@ SECTION = ["test_set", "labels"]
 NOTES = (
     "Effects are differences of mean scores between cells of the same draw and seed on the same cases; DSC in points (more is better),"
     " HD95 in {unit} (less is better). A main effect is averaged over the levels of the other factors; a product (x) is how much more"
-    " its parts add together than one by one. Intervals: 95 % crossed bootstrap over runs and cases, too narrow with two or three runs;"
-    " one that holds 0 is no evidence of an effect."
+    " its parts add together than one by one. Intervals: 95 % over runs and cases, each on its own, not adjusted for the number of effects;"
+    " one that holds 0 is no evidence of an effect, and one over cases only (one run) says nothing of training again."
 )
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a complete factorial at one budget: values (levels of factor 1, ..., levels of factor F, runs, cases)."""
+    """Scores of a complete factorial at one budget: values (levels of factor 1, ..., levels of factor F, units, cases).
+
+    units: draws, or the seeds of one draw; runs: (draw, seed) for which every variant is done.
+    """
 
     test_set: str
     labels: int
     metric: str
     values: np.ndarray
+    runs: int
 
-    @property
-    def runs(self) -> int:
-        """Runs (draw, seed) for which every variant is done."""
-        return self.values.shape[-2]
+    def combined(self, weights: np.ndarray) -> Estimate:
+        """A weighted sum of the variants' means; weights: (levels of factor 1, ..., levels of factor F)."""
+        flat = self.values.reshape(-1, *self.values.shape[-2:])
+        return combination(flat, weights.ravel(), run_spread(mean(flat, 2)))
+
+    def effect(self, term: dict[int, int]) -> Estimate:
+        """A term's effect."""
+        levels = self.values.shape[:-2]
+        every = np.eye(math.prod(levels)).reshape(*levels, 1, -1)
+        return self.combined(contrast(every, term)[0])
 
 
 def factorial_scores(records: Records, design: Design, selection: str = "last") -> list[Scores]:
@@ -71,7 +83,8 @@ def factorial_scores(records: Records, design: Design, selection: str = "last") 
             continue
         table = part.pivot(index=["draw", "seed"], columns=["variant", "case"], values="value").loc[complete]
         values = np.stack([table[variant].to_numpy() for variant in design.variants])
-        found.append(Scores(test_set, int(labels), metric, values.reshape(*shape, *values.shape[1:])))
+        values = by_unit(values.reshape(len(values), len(complete), -1), units_of(list(complete)))
+        found.append(Scores(test_set, int(labels), metric, values.reshape(*shape, *values.shape[1:]), len(complete)))
     return found
 
 
@@ -98,16 +111,22 @@ def contrast(values: np.ndarray, term: dict[int, int]) -> np.ndarray:
 
 
 def effects(records: Records, design: Design) -> pd.DataFrame:
-    """A row per test set, budget and term: dsc, dsc_low, dsc_high (fractions), hd95, hd95_low, hd95_high, runs, cases."""
+    """A row per test set, budget and term: dsc, dsc_low, dsc_high (fractions), hd95, hd95_low, hd95_high, runs, units, cases."""
     rows: dict[tuple[str, int, str], dict[str, float | int | str]] = {}
     for scores in factorial_scores(records, design):
         for name, term in terms(design):
             row = rows.setdefault(
                 (scores.test_set, scores.labels, name), {"runs": scores.runs, "cases": scores.values.shape[-1]}
             )
-            mean, low, high = mean_and_interval(contrast(scores.values, term))
-            row |= {scores.metric: mean, f"{scores.metric}_low": low, f"{scores.metric}_high": high}
-    columns = [*SECTION, "term", *(f"{m}{end}" for m in METRICS for end in ("", "_low", "_high")), "runs", "cases"]
+            effect = scores.effect(term)
+            low, high = effect.interval()
+            row |= {
+                scores.metric: effect.value,
+                f"{scores.metric}_low": low,
+                f"{scores.metric}_high": high,
+                "units": effect.runs,
+            }
+    columns = [*SECTION, "term", *(f"{m}{end}" for m in METRICS for end in ("", "_low", "_high")), "runs", "units", "cases"]
     keys = [dict(zip([*SECTION, "term"], key, strict=True)) for key in rows]
     return pd.DataFrame([key | row for key, row in zip(keys, rows.values(), strict=True)], columns=columns)
 
@@ -122,7 +141,9 @@ def texts_of(row: pd.Series) -> list[str]:
     texts = [str(row["labels"]), str(row["term"])]
     for metric, scale in scales.items():
         texts.append(_number(row[metric], scale))
-        texts.append(f"[{_number(row[f'{metric}_low'], scale)}, {_number(row[f'{metric}_high'], scale)}]")
+        texts.append(
+            f"[{_number(row[f'{metric}_low'], scale)}, {_number(row[f'{metric}_high'], scale)}]{cases_only(row['units'])}"
+        )
     return [*texts, str(row["runs"])]
 
 

@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures import STYLE, look, save
-from reports.statistics import mean_and_interval
 
 if TYPE_CHECKING:
     from benchmark.ablation import Design
@@ -47,8 +46,7 @@ def interactions(found: list[Scores], design: Design, stem: Path) -> list[Path]:
     with _grid(len(pairs), len(found), 2.9) as (figure, grid):
         for (first, second), row in zip(pairs, grid, strict=True):
             for axes, scores in zip(row, found, strict=True):
-                others = tuple(i for i in range(len(names)) if i not in (first, second))
-                _draw_interaction(axes, scores.values.mean(others), list(design.factors.values())[second])
+                _draw_interaction(axes, scores, first, second, list(design.factors.values())[second])
                 axes.set_xticks(range(scores.values.shape[first]), design.factors[names[first]])
                 axes.set_xlabel(names[first])
                 axes.set_title(_title(scores), loc="left", fontsize="medium")
@@ -57,37 +55,50 @@ def interactions(found: list[Scores], design: Design, stem: Path) -> list[Path]:
         return save(figure, stem)
 
 
-def _draw_interaction(axes: Axes, values: np.ndarray, levels: tuple[str, ...]) -> None:
-    """values: (levels on the axis, levels as lines, runs, cases)."""
+def _draw_interaction(axes: Axes, scores: Scores, first: int, second: int, levels: tuple[str, ...]) -> None:
+    """The first factor's levels on the axis, the second's as lines."""
+    count = scores.values.shape[first]
     for line, level in enumerate(levels):
-        points = np.array([mean_and_interval(100 * values[position, line]) for position in range(len(values))])
+        points = 100 * np.array([_mean_of(scores, {first: position, second: line}) for position in range(count)])
         shift = 0.05 * (line - (len(levels) - 1) / 2)
-        at = np.arange(len(values)) + shift
+        at = np.arange(count) + shift
         axes.plot(at, points[:, 0], label=level, markersize=5, **look(line))
         axes.vlines(at, points[:, 1], points[:, 2], color=look(line)["color"], linewidth=1.5)
-    axes.set_xlim(-0.4, len(values) - 0.6)
+    axes.set_xlim(-0.4, count - 0.6)
     axes.grid(axis="x", visible=False)
+
+
+def _mean_of(scores: Scores, chosen: dict[int, int]) -> tuple[float, float, float]:
+    """Mean of the variants with these levels (by the factor's place), with its interval."""
+    weights = np.zeros(scores.values.shape[:-2])
+    weights[tuple(chosen.get(factor, slice(None)) for factor in range(weights.ndim))] = 1
+    found = scores.combined(weights / weights.sum())
+    return found.value, *found.interval()
 
 
 def waterfall(found: list[Scores], design: Design, stem: Path) -> list[Path]:
     """From the baseline to everything: each factor's last level is switched on in turn; what it adds, with 95 % intervals."""
     with _grid(1, len(found), 1.8 + 1.0 * len(design.factors)) as (figure, grid):
         for axes, scores in zip(grid[0], found, strict=True):
-            _draw_waterfall(axes, 100 * scores.values, design)
+            _draw_waterfall(axes, scores, design)
             axes.set_title(_title(scores), loc="left", fontsize="medium")
         grid[0, 0].set_ylabel("DSC (%), gains with 95 % interval")
         return save(figure, stem)
 
 
-def _draw_waterfall(axes: Axes, values: np.ndarray, design: Design) -> None:
+def _draw_waterfall(axes: Axes, scores: Scores, design: Design) -> None:
     count = len(design.factors)
-    stages = [values[(-1,) * on + (0,) * (count - on)] for on in range(count + 1)]
-    means = [mean_and_interval(stage)[0] for stage in stages]
+    stages = []
+    for on in range(count + 1):
+        stages.append(np.zeros(scores.values.shape[:-2]))
+        stages[-1][(-1,) * on + (0,) * (count - on)] = 1
+    means = [100 * scores.combined(stage).value for stage in stages]
     axes.bar([0, count + 1], [means[0], means[-1]], color=TOTAL, width=0.6)
     axes.text(0, means[0], f"{means[0]:.1f}", ha="center", va="bottom")
     axes.text(count + 1, means[-1], f"{means[-1]:.1f}", ha="center", va="bottom")
     for on in range(1, count + 1):
-        gain, low, high = mean_and_interval(stages[on] - stages[on - 1])
+        found = scores.combined(stages[on] - stages[on - 1])
+        gain, low, high = (100 * value for value in (found.value, *found.interval()))
         before = means[on - 1]
         axes.bar(on, gain, bottom=before, color=RISE if gain > 0 else FALL, width=0.6)
         axes.vlines(on, before + low, before + high, color="black", linewidth=1.2)

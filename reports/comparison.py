@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases, titled, unconverged
-from reports.statistics import (
-    Ranks,
-    better_probability,
-    case_scores,
-    detectable_difference,
-    gap_closed,
-    holm,
-    interquartile_mean,
-    paired_shift,
-    rank_bootstrap,
-    ranks_by_test,
-)
+from reports.planning import difference_of, variance_shares
+from reports.random_effects import Estimate, MeanSquare, RunSpread, by_unit, combination, mean, pair, run_spread, units_of
+from reports.statistics import Ranks, better_probability, case_scores, gap_closed, holm, interquartile_mean, rank_bootstrap
 
 if TYPE_CHECKING:
     from benchmark.records import Records
 
-ENOUGH_CASES = 2
+MARGIN = 1.0
+"""DSC points within which methods count as equivalent."""
+
+BETTER, WORSE, EQUIVALENT, OPEN, UNTESTED = "better", "worse", "equivalent", "cannot be told apart", "cannot be tested"
+
+
+def verdict(found: Estimate, p: float, equivalence_p: float, level: float = 0.95) -> str:
+    """What a difference comes to, by its adjusted p-values: of no difference, and of one beyond the margin."""
+    if not found.testable:
+        return UNTESTED
+    if p < 1 - level:
+        return BETTER if found.value > 0 else WORSE
+    return EQUIVALENT if equivalence_p < 1 - level else OPEN
 
 
 @dataclass(frozen=True)
@@ -63,51 +67,127 @@ class Field:
         return np.nanmean(self.scores[:, complete] if complete.any() else self.scores, axis=1)
 
     @cached_property
-    def ranks(self) -> Ranks:
-        """Ranks of mean scores and how they move when other cases are drawn."""
-        return rank_bootstrap(self.means)
+    def per_unit(self) -> np.ndarray:
+        """(variants, units, cases): as ``scores``, seeds of a draw averaged where there are several draws."""
+        return by_unit(self.scores, units_of(self.runs))
 
     @cached_property
-    def ranks_by_test(self) -> np.ndarray:
-        """(variants,): ranks by how many others each is significantly better than."""
-        return ranks_by_test(self.means)
+    def spread(self) -> RunSpread:
+        """How the variants' run means move, and their means on the scale of all runs."""
+        return run_spread(mean(self.per_unit, 2))
+
+    def difference(self, first: int, second: int) -> Estimate:
+        """Of two variants, by place: first less second over the runs that both have done, DSC fractions."""
+        both = ~np.isnan(self.scores[[first, second]]).all(2).any(0)
+        runs, units = self.scores[:, both], [unit for unit, done in zip(units_of(self.runs), both, strict=True) if done]
+        return combination(by_unit(runs, units), pair(len(self.variants), first, second), self.spread)
+
+    def needs(self, first: int, second: int) -> tuple[int | None, int | None]:
+        """How many more units (draws, or seeds of one draw), or cases, would tell two variants apart with 80 % power; None for never."""
+        spread = MeanSquare(2 * self.spread.of_method.value, self.spread.of_method.df)
+        apart = self.per_unit[first] - self.per_unit[second]
+        known = difference_of(apart[~np.isnan(apart).all(1)], spread)
+        return known.needs() if known else (None, None)
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """How often each variant takes each rank when other runs and cases are drawn; of the runs that every variant has done."""
+        complete = ~np.isnan(self.per_unit).all(2).any(0)
+        return rank_bootstrap(self.per_unit[:, complete] if complete.any() else self.means[:, None])
+
+    @cached_property
+    def rank(self) -> np.ndarray:
+        """(variants,): ranks of the means on the scale of all runs; equal ones share a rank."""
+        return stats.rankdata(-self.spread.adjusted.round(12))
+
+    @cached_property
+    def pairs(self) -> dict[tuple[int, int], Estimate]:
+        """The differences of all pairs, the better first where nothing is missing."""
+        return {(i, j): self.difference(i, j) for i, j in itertools.combinations(range(len(self.variants)), 2)}
 
     @cached_property
     def p_values(self) -> np.ndarray:
-        """(variants, variants): Holm-adjusted p of all pairs; NaN on the diagonal."""
-        pairs = list(itertools.combinations(range(len(self.variants)), 2))
-        adjusted = holm(np.array([paired_shift(self.means[i] - self.means[j]).p for i, j in pairs]))
+        """(variants, variants): Holm-adjusted p of all pairs; NaN on the diagonal and where there is one run."""
+        adjusted = holm(np.array([found.p for found in self.pairs.values()]))
         table = np.full((len(self.variants),) * 2, np.nan)
-        for (i, j), p in zip(pairs, adjusted, strict=True):
+        for (i, j), p in zip(self.pairs, adjusted, strict=True):
             table[i, j] = table[j, i] = p
         return table
 
-    def against(self, baseline: str) -> pd.DataFrame:
+    @cached_property
+    def wins(self) -> np.ndarray:
+        """(variants, variants): whether the first is better than the second, by the adjusted p of all pairs."""
+        table = np.zeros((len(self.variants),) * 2, dtype=bool)
+        for (i, j), found in self.pairs.items():
+            if self.p_values[i, j] < 0.05:
+                table[(i, j) if found.value > 0 else (j, i)] = True
+        return table
+
+    @cached_property
+    def rank_ranges(self) -> np.ndarray:
+        """(variants, 2): the ranks that each may have if somebody repeats it all: none above those that are better, none below those
+        that are worse. All hold together in 95 % of repetitions (Mogstad et al., Rev. Econ. Stud. 2024); NaN where nothing can be tested.
+        """
+        if not any(found.testable for found in self.pairs.values()):
+            return np.full((len(self.variants), 2), np.nan)
+        return np.stack([1 + self.wins.sum(0), len(self.variants) - self.wins.sum(1)], axis=1).astype(float)
+
+    @cached_property
+    def ranks_by_test(self) -> np.ndarray:
+        """(variants,): ranks by how many others each is better than."""
+        return stats.rankdata(-self.wins.sum(1))
+
+    def against(self, baseline: str, margin: float = MARGIN) -> pd.DataFrame:
         """Each other variant against ``baseline``, over the runs that both have done; empty where it has not run.
 
-        Columns variant, shift, shift_low, shift_high (Hodges-Lehmann over cases, DSC fractions), p (Wilcoxon, Holm over the
-        variants), better, better_low, better_high (P of a better run), detectable (the difference found with 80 % power), paired_runs.
+        Columns variant, shift, shift_low, shift_high (DSC fractions), p and equivalence_p (Holm over the variants), verdict, better,
+        better_low, better_high (P of a better run), detectable (the difference found with 80 % power), paired_runs, units. With one
+        run the interval is over cases alone, and there is neither p nor P of a better run.
+
+        Args:
+            margin: DSC points within which two methods count as equivalent.
         """
         if baseline not in self.variants:
             return pd.DataFrame(columns=AGAINST)
-        base = self.scores[self.variants.index(baseline)]
-        rows = []
-        for variant, scores in zip(self.variants, self.scores, strict=True):
+        place = self.variants.index(baseline)
+        base, found, rows = self.scores[place], [], []
+        for other, (variant, scores) in enumerate(zip(self.variants, self.scores, strict=True)):
             both = ~(np.isnan(scores).all(1) | np.isnan(base).all(1))
             if variant == baseline or not both.any():
                 continue
-            differences = np.nanmean(scores[both], 0) - np.nanmean(base[both], 0)
-            shift = paired_shift(differences)
-            better = better_probability(np.nanmean(scores[both], 1), np.nanmean(base[both], 1))
-            found = detectable_difference(differences, comparisons=len(self.variants) - 1)
-            rows.append([variant, shift.estimate, shift.low, shift.high, shift.p, *better, found, int(both.sum())])
-        table = pd.DataFrame(rows, columns=AGAINST)
-        return table.assign(p=holm(table["p"].to_numpy(dtype=float)))
+            shift = self.difference(other, place)
+            found.append(shift)
+            better = better_probability(mean(scores[both], 1), mean(base[both], 1)) if shift.testable else (np.nan,) * 3
+            unseen = shift.detectable(len(self.variants) - 1)
+            rows.append([variant, shift.value, *shift.interval(), *better, unseen, int(both.sum()), shift.runs])
+        table = pd.DataFrame(rows, columns=[column for column in AGAINST if column not in TESTED])
+        p = holm(np.array([one.p for one in found]))
+        equivalence = holm(np.array([one.equivalence_p(margin / 100) for one in found]))
+        verdicts = [verdict(*one) for one in zip(found, p, equivalence, strict=True)]
+        return table.assign(p=p, equivalence_p=equivalence, verdict=verdicts)[AGAINST]
+
+    @cached_property
+    def variance_shares(self) -> dict[str, float]:
+        """Of method, run, case, their products and the rest; empty where there are not two of each that all have done."""
+        complete = self.per_unit[:, ~np.isnan(self.per_unit).all(2).any(0)]
+        complete = complete[:, :, ~np.isnan(complete).any((0, 1))]
+        return variance_shares(complete) if min(complete.shape) > 1 else {}
+
+    @property
+    def runs_in_words(self) -> str:
+        """How many draws and seeds stand behind the scores."""
+        draws, runs = {draw for draw, _ in self.runs}, len(self.runs)
+        if runs == 1:
+            return "one run"
+        if len(draws) == 1:
+            return f"{runs} seeds of draw {min(draws)} alone"
+        return f"{runs} runs" if len(draws) == runs else f"{len(draws)} draws with {runs} runs"
 
 
+TESTED = ["p", "equivalence_p", "verdict"]
 AGAINST = [
-    *["variant", "shift", "shift_low", "shift_high", "p"],
-    *["better", "better_low", "better_high", "detectable", "paired_runs"],
+    *["variant", "shift", "shift_low", "shift_high", *TESTED],
+    *["better", "better_low", "better_high", "detectable", "paired_runs", "units"],
 ]
 GAPS = ["variant", "tasks", "runs", "gap", "low", "high"]
 
@@ -131,8 +211,10 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
         runs = tuple(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in table.columns))
         names = tuple(sorted(part["case"].unique()))
         full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
-        order = full.mean(axis=1).sort_values(ascending=False, kind="stable").index
-        values = full.loc[order].to_numpy().reshape(len(order), len(runs), len(names))
+        values = full.to_numpy().reshape(len(full), len(runs), len(names))
+        adjusted = run_spread(mean(by_unit(values, units_of(runs)), 2)).adjusted
+        order = pd.Series(adjusted, full.index).sort_values(ascending=False, kind="stable").index
+        values = values[full.index.get_indexer(order)]
         variants = tuple(map(str, order))
         not_yet = {v: words[key] for v in variants if (key := (*section[:3], int(labels), v)) in words}
         yield Field(tuple(section), int(labels), variants, runs, names, values, titles[section[1]], not_yet)

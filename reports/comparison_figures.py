@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import spearmanr
 
+from reports import comparison
 from reports.comparison import Field, baseline_of
 from reports.figures import look
 from reports.leaderboard import SECTION, reported_cases, rows_of
@@ -65,7 +66,7 @@ def every_case(found: list[Field]) -> Figure:
 
 
 def differences(found: list[Field], baseline: str) -> Figure | None:
-    """Paired difference from the baseline (Hodges-Lehmann shift with 95 % interval), a row per variant; None where it has not run."""
+    """Difference from the baseline with its 95 % interval, a row per variant; None where it has not run."""
     tables = [(field, field.ranked.against(baseline_of(baseline, field.section))) for field in found]
     tables = [(field, table) for field, table in tables if len(table)]
     if not tables:
@@ -74,7 +75,7 @@ def differences(found: list[Field], baseline: str) -> Figure | None:
     for axes, (_, table) in zip(panels, tables, strict=True):
         table = table.sort_values("shift", ascending=False, ignore_index=True)
         for row in rows_of(table):
-            colour = TIED if not row.p < 0.05 else BETTER if row.shift > 0 else WORSE
+            colour = {comparison.BETTER: BETTER, comparison.WORSE: WORSE}.get(row.verdict, TIED)
             if not np.isnan(row.shift_low):
                 axes.plot([100 * row.shift_low, 100 * row.shift_high], [row.Index] * 2, color=colour, linewidth=1.8)
             axes.plot(100 * row.shift, row.Index, "o", color=colour, markersize=5)
@@ -130,7 +131,7 @@ def by_run(found: list[Field]) -> Figure:
 
 
 def ranking(field: Field) -> Figure:
-    """One budget: how often each variant takes each rank when other cases are drawn, and which pairs differ (Holm-adjusted p)."""
+    """One budget: how often each variant takes each rank when other runs and cases are drawn, and which pairs differ (Holm-adjusted p)."""
     size = len(field.variants)
     side = 1.4 + 0.27 * size
     with sns.axes_style("white"):
@@ -142,7 +143,7 @@ def ranking(field: Field) -> Figure:
     image = _heatmap(right, field.p_values, names, names, ".2f", cmap="magma", vmin=0, vmax=0.2)
     figure.colorbar(image, ax=right, label="Holm-adjusted p")
     right.tick_params(axis="x", labelrotation=90)
-    right.set_title("paired Wilcoxon tests", loc="left", fontsize="medium")
+    right.set_title("paired tests over runs and cases", loc="left", fontsize="medium")
     figure.suptitle(f"{field.labels} labelled", x=0.01, ha="left", fontsize="medium")
     return figure
 
@@ -291,7 +292,7 @@ def drawings(found: list[Field], records: Records, board: pd.DataFrame, baseline
         )
     ]
     for against in dict.fromkeys((baseline, "cctr")):
-        caption = f"Paired differences from {against}: Hodges-Lehmann shift over cases with 95 % interval; {WHY_NOT_STARS}."
+        caption = f"Differences from {against} with 95 % interval (over cases only, if one run is done); {WHY_NOT_STARS}."
         every.append(Drawing(f"against-{against}", caption, partial(differences, found, against)))
     every.append(Drawing("classes", "Mean DSC (%) of each class.", lambda: by_class(found, records)))
     if any(len(field.runs) > 1 for field in found):
@@ -299,7 +300,9 @@ def drawings(found: list[Field], records: Records, board: pd.DataFrame, baseline
         every.append(Drawing("runs", caption, lambda: by_run(found)))
     for field in found:
         if len(field.ranked.variants) > 1:
-            caption = f"{field.labels} labelled: ranks over 10,000 resamples of the cases, and Holm-adjusted p of all pairs."
+            caption = (
+                f"{field.labels} labelled: ranks over 10,000 resamples of runs and cases, and Holm-adjusted p of all pairs."
+            )
             every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field.ranked)))
     caption = (
         f"Does segmentation gain where registration works? A dot is a test case: across, the DSC of {PROPAGATION} (warped labels,"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Group
@@ -18,7 +19,8 @@ from rich.text import Text
 
 from benchmark.errors import BadInput
 from benchmark.files import write_text
-from reports.statistics import case_scores, mean_and_interval
+from reports.random_effects import by_unit, combination, mean, run_spread, units_of
+from reports.statistics import case_scores
 
 if TYPE_CHECKING:
     from benchmark.records import Records
@@ -29,12 +31,15 @@ METHOD = [*COMPARABLE, "labels", "variant"]
 OUTCOMES = ("done", "failed", "unfinished")
 TUNING = ["tuning_trials", "tuning_steps", "tuning_seconds"]
 ROW = [*SECTION, "labels", "variant", "network"]
+BUDGET = [*SECTION, "labels"]
+INTERVAL = ["dsc_low", "dsc_high", "runs_lacking", "units", "draw0_runs", "draw0_dsc", "draw0_sd"]
 METRICS = ["dsc", "hd95", "assd", "nsd"]
 COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_unconverged", "never_found", "runs_failed", "runs_unfinished", "runs_kept"],
+    *["runs_done", "runs_unconverged", "never_found", "runs_failed", "runs_unfinished", "runs_kept", "runs_lacking", "units"],
+    *["draw0_runs", "draw0_dsc", "draw0_sd"],
     *[*COST, *TUNING, "error", "protocol_title"],
 ]
 
@@ -43,7 +48,10 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     """One row per dataset, protocol, test set, budget and method variant, best DSC first within a budget.
 
     dsc, hd95, assd and nsd are means over classes, then the volumes of a case, then cases and runs. dsc and nsd are fractions,
-    hd95 and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval. Of all ``structures`` (a class in a
+    hd95 and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval, over runs and cases (``reports.random_effects``)
+    or, where ``units`` (draws, or seeds of one draw) is 1, over cases alone. Means of a row that lacks runs that others have done
+    (``runs_lacking``) are on the scale of all runs: what makes a run hard for all is taken off. draw0_* are the runs of draw 0 alone,
+    with the spread between them. Of all ``structures`` (a class in a
     volume in a run) ``missed`` were in only one of prediction and truth, and ``undefined`` in neither: they have no distance.
     seconds, parameters, passes (images through networks per image of a batch, at the end of training) and peak_memory_mb are
     means per run. ``val_labels`` counts the validation cases whose labels the selection used. ``kind`` is "tuned" where `tune`
@@ -187,17 +195,19 @@ def unconverged(records: Records) -> dict[tuple[Any, ...], str]:
 
 
 def _scores(cases: pd.DataFrame) -> pd.DataFrame:
-    """Per ROW: mean scores, the interval of DSC, and counts."""
-    known = cases[["cell", *METHOD]].drop_duplicates("cell")
+    """Per ROW: mean scores, INTERVAL of DSC, and counts."""
+    known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell")
     means = scores.pivot_table(index=ROW, columns="metric", values="value", observed=True).reindex(columns=METRICS)
-    matrices = scores[scores["metric"] == "dsc"].groupby(ROW, observed=True)[["cell", "case", "value"]]
-    intervals = pd.DataFrame(matrices.apply(_dsc_interval)).reindex(columns=["dsc_low", "dsc_high"])
+    budgets = [
+        _budget(part) for _, part in scores.groupby([*BUDGET, "metric"], observed=True) if part["metric"].iloc[0] in METRICS
+    ]
+    found = pd.concat(budgets) if budgets else pd.DataFrame(columns=[*ROW, "metric", "off", *INTERVAL])
+    means += found.pivot_table(index=ROW, columns="metric", values="off", observed=True).reindex(columns=METRICS)
+    intervals = found[found["metric"] == "dsc"].set_index(ROW)[INTERVAL]
     missed = cases[cases["metric"] == "missed"].groupby(ROW, observed=True)["value"]
     distances = cases[cases["metric"] == "hd95"].groupby(ROW, observed=True)["value"]
-    table = means.assign(
-        dsc_low=intervals["dsc_low"],
-        dsc_high=intervals["dsc_high"],
+    table = means.join(intervals).assign(
         cases=cases.groupby(ROW, observed=True)["case"].nunique(),
         missed=missed.sum(),
         undefined=distances.size() - distances.count(),
@@ -206,10 +216,31 @@ def _scores(cases: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().astype(dict.fromkeys([*SECTION, "variant", "network"], str))
 
 
-def _dsc_interval(scores: pd.DataFrame) -> pd.Series:
-    """The interval of a row's mean, from its scores with their cell and case."""
-    _, low, high = mean_and_interval(scores.pivot(index="cell", columns="case", values="value").to_numpy())
-    return pd.Series({"dsc_low": low, "dsc_high": high})
+def _budget(scores: pd.DataFrame) -> pd.DataFrame:
+    """Of all rows of a budget in one metric, together: what their means are off by for want of runs, and INTERVAL."""
+    where = scores[[*BUDGET, "metric"]].iloc[0].to_dict()
+    table = scores.pivot_table(index=["variant", "network"], columns=["draw", "seed", "case"], values="value", observed=True)
+    columns: list[Any] = list(table.columns)
+    runs = list(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in columns))
+    cases = list(dict.fromkeys(case for *_, case in columns))
+    full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in cases]))
+    values = full.to_numpy().reshape(len(full), len(runs), len(cases))
+    units = by_unit(values, units_of(runs))
+    of_unit, of_draw_0 = mean(units, 2), mean(values, 2)[:, [draw == 0 for draw, _ in runs]]
+    spread = run_spread(of_unit)
+    done = ~np.isnan(of_draw_0)
+    rows = []
+    names: list[Any] = list(full.index)
+    for row, ((variant, network), weights) in enumerate(zip(names, np.eye(len(full)), strict=True)):
+        found = combination(units, weights, spread)
+        low, high = np.clip(found.interval(), 0, 1)
+        lacking = int(np.isnan(values[row]).all(1).sum())
+        first = of_draw_0[row, done[row]]
+        draw_0 = (len(first), first.mean() if len(first) else np.nan, first.std(ddof=1) if len(first) > 1 else np.nan)
+        off = spread.adjusted[row] - mean(of_unit, 1)[row]
+        rows.append(where | {"variant": variant, "network": network, "off": off})
+        rows[-1] |= dict(zip(INTERVAL, (low, high, lacking, found.runs, *draw_0), strict=True))
+    return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -227,7 +258,12 @@ def _number(value: float, digits: int = 0, unit: str = "") -> str:
 
 
 def _interval(row: Any) -> str:
-    return "-" if math.isnan(row.dsc_low) else f"[{100 * row.dsc_low:.1f}, {100 * row.dsc_high:.1f}]"
+    return "-" if math.isnan(row.dsc_low) else f"[{100 * row.dsc_low:.1f}, {100 * row.dsc_high:.1f}]{cases_only(row.units)}"
+
+
+def cases_only(units: float) -> str:
+    """What stands behind the interval of one run, of which nothing is known of training again."""
+    return " cases only" if units == 1 else ""
 
 
 def _missed(row: Any) -> str:
@@ -252,7 +288,7 @@ def case_seconds(seconds: float) -> str:
     return _number(seconds / 60, 0, " min") if seconds >= 120 else _number(seconds, 0, " s")
 
 
-KEPT = "†"
+KEPT, LACKING = "†", "‡"
 MARK = "*"
 """Of a score that says nothing on the method, for a run has not converged."""
 COLUMNS = [
@@ -260,7 +296,12 @@ COLUMNS = [
     Column("Method", lambda row: row.variant, is_name=True),
     Column("Network", lambda row: row.network, is_name=True, in_terminal=False),
     Column(
-        "DSC %", lambda row: _number(100 * row.dsc, 1) + MARK * (row.runs_unconverged > 0) if row.runs_done else _why_not(row)
+        "DSC %",
+        lambda row: (
+            _number(100 * row.dsc, 1) + MARK * (row.runs_unconverged > 0) + LACKING * (row.runs_lacking > 0)
+            if row.runs_done
+            else _why_not(row)
+        ),
     ),
     Column("95 % CI", _interval),
     Column("HD95 {unit}", lambda row: _number(row.hd95, 1)),
@@ -280,8 +321,10 @@ COLUMNS = [
 ]
 TRACK = {"run": "", "tuned": ", tuned hyper-parameters"}
 NOTES = (
-    "DSC: mean over classes, volumes of a case, cases and runs; CI: bootstrap interval over runs and cases, or over cases alone"
-    " where there is one run. Missed: structures in only one of prediction and truth, of all structures; they score DSC 0 and"
+    "DSC: mean over classes, volumes of a case, cases and runs; CI: interval over runs and cases (two-way random effects, the"
+    " spread of runs pooled over the methods of a budget, the seeds of a draw averaged), or over cases alone where it says so: of one"
+    " run, nothing is known of training again. ‡: runs that others have done are missing; scores are on the scale of all runs."
+    " Missed: structures in only one of prediction and truth, of all structures; they score DSC 0 and"
     " the volume's diagonal as distance. Undefined: structures in neither, left out of distances. Runs: done, of all asked for."
     " Time, parameters and memory are those of one run; passes: images through networks per image of a batch, in a training step."
     " Tuning: what finding the hyper-parameters of the row took."
@@ -313,14 +356,22 @@ def _failures(rows: list[Any]) -> list[str]:
     ]
 
 
+def lacking_in_words(row: Any) -> str:
+    """How many runs a row lacks, and what that means for its scores; empty where it lacks none."""
+    if not row.runs_lacking > 0:
+        return ""
+    return f"lacks {row.runs_lacking:.0f} of the runs that others have done; what made runs hard for all is taken off"
+
+
 def _marks(rows: list[Any]) -> list[str]:
-    """What the signs in a table mean: a line for each row that has not converged, and one on what other code made."""
+    """What the signs in a table mean: a line for each row that has not converged or lacks runs, and one on what other code made."""
     lines = [
         f"{MARK} {row.variant}, {row.labels} labelled: {unconverged_in_words(row)}; in no rank and no comparison"
         for row in rows
         if row.runs_unconverged
     ]
     kept = any(row.runs_kept for row in rows)
+    lines += [f"{LACKING} {row.variant}, {row.labels} labelled: {words}" for row in rows if (words := lacking_in_words(row))]
     return [*lines, *([f"{KEPT} made by other code than that of the command that used it (--stale keep)"] if kept else [])]
 
 
@@ -388,7 +439,7 @@ def _harmless(value: Any) -> Any:
 
 TEX = str.maketrans(
     {letter: f"\\{letter}" for letter in "&%$#_{}"}
-    | {KEPT: r"\dag{}"}
+    | {KEPT: r"\dag{}", LACKING: r"\ddag{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
 )
 

@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from reports.comparison import Field, baseline_of
+from reports.comparison import BETTER, EQUIVALENT, MARGIN, OPEN, UNTESTED, WORSE, Field, baseline_of, verdict
 from reports.leaderboard import (
     METRICS,
     NOTES,
@@ -22,6 +22,8 @@ from reports.leaderboard import (
     SECTION,
     TRACK,
     case_seconds,
+    cases_only,
+    lacking_in_words,
     reported_cases,
     rows_of,
     titled,
@@ -29,7 +31,6 @@ from reports.leaderboard import (
     unconverged_in_words,
 )
 from reports.published import published_for
-from reports.statistics import smallest_p
 
 if TYPE_CHECKING:
     from benchmark.records import Records
@@ -57,13 +58,13 @@ COLUMNS = [
     Column("labels", "Labels", digits=0, help="labelled training cases"),
     Column("class", "Class", "text"),
     Column("dsc", "DSC %", digits=1, more_is_better=True),
-    Column("interval", "95 % CI", "text", sort="dsc", help="crossed bootstrap over runs and cases"),
+    Column("interval", "95 % CI", "text", sort="dsc", help="over runs and cases; over cases only where one run is done"),
     Column(
         "ranks",
         "Ranks",
         "text",
         sort="rank",
-        help="rank of the mean over the runs that all have done, and its 95 % range when other cases are drawn",
+        help="rank of the mean, and the ranks it may have if somebody trains and tests again (95 %, all methods together)",
     ),
     Column("rank", ""),
     Column(
@@ -71,9 +72,15 @@ COLUMNS = [
         "vs baseline",
         "text",
         sort="shift_value",
-        help="Hodges-Lehmann shift in DSC points, with Holm-adjusted Wilcoxon p",
+        help="difference in DSC points with its 95 % interval over runs and cases",
     ),
     Column("shift_value", ""),
+    Column(
+        "judged",
+        "Verdict",
+        "text",
+        help="against the baseline, with p adjusted for the number of methods (Holm); equivalent: within the margin (two one-sided tests)",
+    ),
     Column("better", "P(better)", digits=2, more_is_better=True, help="share of paired runs that beat the baseline's"),
     Column("hd95", "HD95", digits=1),
     Column("assd", "ASSD", digits=2),
@@ -109,17 +116,19 @@ FILTERS = [
     ("selection", "Weights", "last"),
 ]
 METRIC_COLUMNS = {
-    "DSC": ["dsc", "interval", "ranks", "shift", "better"],
+    "DSC": ["dsc", "interval", "ranks", "shift", "judged", "better"],
     "HD95": ["hd95"],
     "ASSD": ["assd"],
     "NSD": ["nsd"],
 }
 
 
-def table_rows(records: Records, baseline: str, board: pd.DataFrame, found: list[Field]) -> list[list[Any]]:
+def table_rows(
+    records: Records, baseline: str, board: pd.DataFrame, found: list[Field], margin: float = MARGIN
+) -> list[list[Any]]:
     """The page's rows of a leaderboard, a list of values in the order of COLUMNS each: one per method and budget, then one per class."""
     rows: list[dict[str, Any]] = []
-    compared = _compared(found, baseline)
+    compared = _compared(found, baseline, margin)
     classes = _by_class(records, board["selection"].iloc[0]) if len(board) else {}
     for row in rows_of(board):
         key = (row.dataset, row.protocol, row.kind, row.test_set, row.labels, row.variant)
@@ -129,7 +138,7 @@ def table_rows(records: Records, baseline: str, board: pd.DataFrame, found: list
 
 
 EMPTY = dict.fromkeys(
-    ["interval", "ranks", "rank", "shift", "shift_value", "better", "missed", "missed_share", "published", "verdict"]
+    ["interval", "ranks", "rank", "shift", "shift_value", "judged", "better", "missed", "missed_share", "published", "verdict"]
 )
 
 
@@ -142,7 +151,7 @@ def _plain(value: Any) -> Any:
 
 def _row(row: Any) -> dict[str, Any]:
     """A row of the leaderboard in the page's terms."""
-    claim = published_for(row)
+    claims = published_for(row)
     asked = row.runs_done + row.runs_failed + row.runs_unfinished
     scored = not math.isnan(row.dsc)
     return {
@@ -156,10 +165,12 @@ def _row(row: Any) -> dict[str, Any]:
             "assd": float(row.assd),
             "unit": row.spacing_unit,
         },
-        "interval": f"{100 * row.dsc_low:.1f} to {100 * row.dsc_high:.1f}" if not math.isnan(row.dsc_low) else None,
+        "interval": f"{100 * row.dsc_low:.1f} to {100 * row.dsc_high:.1f}{cases_only(row.units)}"
+        if not math.isnan(row.dsc_low)
+        else None,
         "missed": f"{row.missed:.0f}/{row.structures:.0f}" if scored else None,
         "missed_share": row.missed / row.structures if scored else None,
-        "note": unconverged_in_words(row) or None,
+        "note": "; ".join(filter(None, [unconverged_in_words(row), lacking_in_words(row)])) or None,
         "used": f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels),
         "runs": f"{row.runs_done}/{asked}"
         + (f", {row.runs_failed} failed" if row.runs_failed else "")
@@ -168,26 +179,47 @@ def _row(row: Any) -> dict[str, Any]:
         "time": case_seconds(row.seconds),
         "memory": row.peak_memory_mb,
         "tuning": tuning_text(row),
-        "published": str(claim) if claim else None,
-        "verdict": claim.verdict(row) if claim and scored else None,
+        "published": "; ".join(map(str, claims)) or None,
+        "verdict": claims[0].verdict(row) if claims and scored else None,
     }
 
 
-def _compared(fields: list[Field], baseline: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _compared(fields: list[Field], baseline: str, margin: float) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Ranks, and the comparison with the baseline, by section, budget and variant."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for field in (field.ranked for field in fields if field.ranked.variants):
-        against = field.against(baseline_of(baseline, field.section)).set_index("variant")
+        against = field.against(baseline_of(baseline, field.section), margin).set_index("variant")
         for i, variant in enumerate(field.variants):
-            ranks = field.ranks
-            values: dict[str, Any] = {"rank": float(ranks.rank[i])}
-            values["ranks"] = f"{ranks.rank[i]:g} ({ranks.low[i]:g} to {ranks.high[i]:g})"
+            values: dict[str, Any] = {"rank": float(field.rank[i])}
+            low, high = field.rank_ranges[i]
+            values["ranks"] = f"{field.rank[i]:g} " + ("(one run)" if math.isnan(low) else f"({low:g} to {high:g})")
             if variant in against.index:
                 row: Any = against.loc[variant]
-                values |= {"shift": f"{100 * row['shift']:+.1f} (p {row['p']:.2g})", "shift_value": float(row["shift"])}
-                values["better"] = float(row["better"])
+                values["shift"] = f"{100 * row['shift']:+.1f}" + (
+                    f" ({100 * row['shift_low']:+.1f} to {100 * row['shift_high']:+.1f}{cases_only(row['units'])})"
+                    if not math.isnan(row["shift_low"])
+                    else ""
+                )
+                values |= {"shift_value": float(row["shift"]), "better": float(row["better"])}
+                values["judged"] = _judged(row["verdict"], row["p"], margin) + _of_one_draw(field)
             found[(*field.section, field.labels, variant)] = values
     return found
+
+
+def _judged(word: str, p: float, margin: float) -> str:
+    if word == UNTESTED:
+        return f"{word}: one run"
+    return f"{word} within {_points(margin)}" if word == EQUIVALENT else f"{word} (p {p:.2g})"
+
+
+def _of_one_draw(field: Field) -> str:
+    """What seeds of one draw cannot speak beyond; empty where there is one run or several draws."""
+    draws = {draw for draw, _ in field.runs}
+    return f", on draw {min(draws)} alone" if len(draws) == 1 < len(field.runs) else ""
+
+
+def _points(margin: float) -> str:
+    return f"{margin:g} point{'s' * (margin != 1)}"
 
 
 def _by_class(records: Records, selection: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -236,7 +268,7 @@ def _listed(values: pd.Series) -> str:
     return unique[0] if len(unique) == 1 else f"{', '.join(unique[:-1])} and {unique[-1]}" if unique else "nothing"
 
 
-def in_words(found: list[Field], baseline: str) -> list[str]:
+def in_words(found: list[Field], baseline: str, margin: float = MARGIN) -> list[str]:
     """What each budget's data can and cannot support, a sentence or two each."""
     lines = []
     for whole in found:
@@ -246,36 +278,75 @@ def in_words(found: list[Field], baseline: str) -> list[str]:
             lines.append(f"{_place(field)}, in no rank and no comparison: {'; '.join(left_out)}.")
         if len(field.variants) < 2:
             continue
-        others, cases, runs = len(field.variants) - 1, len(field.cases), len(field.runs)
-        line = f"{_place(field)}: {cases} case{'s' * (cases != 1)}, {runs} run{'s' * (runs != 1)}. "
-        if smallest_p(cases) * others > 0.05:
-            line += f"With {cases} cases and {others} comparisons no Wilcoxon test can fall below p = .05 after Holm, whatever is true. "
-        else:
-            against = field.against(baseline_of(baseline, field.section))
-            better = against[(against["p"] < 0.05) & (against["shift"] > 0)]["variant"]
-            worse = against[(against["p"] < 0.05) & (against["shift"] < 0)]["variant"]
-            ties = len(against) - len(better) - len(worse)
-            if len(against):
-                line += f"Against {baseline}: {_named('better', better)}, {_named('worse', worse)}, {ties} tied. "
-                found_from = against["detectable"].median()
-                if math.isfinite(found_from):
-                    line += f"Differences below about {100 * found_from:.0f} points would mostly go unseen. "
-        first, second = field.variants[:2]
-        p = field.p_values[0, 1]
-        verdict = "a tie" if not p < 0.05 else f"p = {p:.2g} after Holm over all pairs"
-        line += (
-            f"First {first}, second {second}: {verdict}. Kendall's tau of the ranking with other cases: {field.ranks.tau:.2f}. "
-        )
-        if runs < 5:
-            line += "That few runs say little of what training again would give."
-        lines.append(line.strip())
+        cases = len(field.cases)
+        parts = [f"{_place(field)}: {cases} case{'s' * (cases != 1)}, {field.runs_in_words}."]
+        if len({draw for draw, _ in field.runs}) == 1:
+            parts.append("One draw says nothing of other labelled cases.")
+        against = field.against(baseline_of(baseline, field.section), margin)
+        tested = against[against["verdict"] != UNTESTED]
+        if len(tested):
+            of = tested.groupby("verdict")["variant"].apply(list)
+            counts = [_named(word, of.get(word, [])) for word in (BETTER, WORSE)]
+            counts += [f"{len(of[EQUIVALENT])} equivalent within {_points(margin)}"] if EQUIVALENT in of else []
+            counts += [f"{len(of[OPEN])} that cannot be told apart from it"] if OPEN in of else []
+            parts.append(f"Against {baseline}: {', '.join(counts)}.")
+            unseen = tested["detectable"].median()
+            if unseen >= 5e-4:
+                parts.append(f"Differences below about {100 * unseen:.2g} points would mostly go unseen.")
+        elif len(against):
+            parts.append(f"Against {baseline}, nothing can be tested: one run says nothing of training again.")
+        parts += [_first_two(field, margin), _shares(field)]
+        lines.append(" ".join(filter(None, parts)))
     return lines
 
 
-def _named(verdict: str, variants: pd.Series) -> str:
-    shown = list(variants[:3])
+def _first_two(field: Field, margin: float) -> str:
+    """Whether the first can be told from the second, and what it takes."""
+    first, second = field.variants[:2]
+    lead, pairs = field.pairs[0, 1], len(field.pairs)
+    word = verdict(lead, field.p_values[0, 1], min(1.0, pairs * lead.equivalence_p(margin / 100)))
+    low, high = (100 * end for end in lead.interval())
+    ahead = f"{100 * lead.value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if not math.isnan(low) else "")
+    if word == UNTESTED:
+        return f"First {first}, second {second}, {ahead} for these cases: {word}, one run."
+    how = f"p {field.p_values[0, 1]:.2g} after Holm over {pairs} pair{'s' * (pairs != 1)}"
+    said = f"{word} within {_points(margin)}" if word == EQUIVALENT else f"{word}, {how}"
+    if word == OPEN:
+        said += f"; if they differ as it seems, {_what_it_takes(field)} with 80 % power"
+    return (
+        f"First {first}, second {second}, {ahead}: {said}."
+        f" Kendall's tau of the ranking with other runs and cases: {field.ranks.tau:.2f}."
+    )
+
+
+def _what_it_takes(field: Field) -> str:
+    """How many more runs or cases would tell the first from the second, as a pair alone."""
+    runs, cases = field.needs(0, 1)
+    draws = {draw for draw, _ in field.runs}
+    unit = "seed" if len(draws) == 1 else "run" if len(draws) == len(field.runs) else "draw"
+    if runs == 0:
+        return "this pair alone would be told apart"
+    ways = [f"{more} more {what}{'s' * (more != 1)}" for more, what in ((runs, unit), (cases, "case")) if more is not None]
+    return (
+        f"{' or '.join(ways)} would separate the two"
+        if ways
+        else "no affordable number of runs or cases would separate the two"
+    )
+
+
+def _shares(field: Field) -> str:
+    """The variance budget as a sentence; empty where there is not enough to tell."""
+    shares = field.variance_shares
+    if not any(shares.values()):
+        return ""
+    parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+    return f"Of the variance of a case's score: {parts}."
+
+
+def _named(word: str, variants: list[str]) -> str:
+    shown = variants[:3]
     more = f" and {len(variants) - 3} more" if len(variants) > 3 else ""
-    return f"{len(variants)} {verdict}" + (f" ({', '.join(shown)}{more})" if shown else "")
+    return f"{len(variants)} {word}" + (f" ({', '.join(shown)}{more})" if shown else "")
 
 
 def _place(field: Field) -> str:
@@ -306,11 +377,12 @@ def page(
     found: list[Field],
     sections: list[dict[str, Any]],
     tuning: list[dict[str, str]],
+    margin: float = MARGIN,
 ) -> str:
     """The whole page.
 
     rows: of ``table_rows``. found: what was compared, by the last weights. sections: title and figures (caption, source) of each; tuning:
-    figures.
+    figures. margin: DSC points within which methods count as equivalent.
     """
     data = {
         "columns": [
@@ -328,7 +400,7 @@ def page(
     return environment.get_template("report.html").render(
         title="Semi-supervised segmentation: leaderboard",
         summary=summary(records, baseline),
-        words=[*in_words(found, baseline), *(f"{note}." for note in records.notes)],
+        words=[*in_words(found, baseline, margin), *(f"{note}." for note in records.notes)],
         notes=NOTES,
         sections=sections,
         tuning=tuning,

@@ -17,7 +17,7 @@ from benchmark.records import Records
 from reports import comparison_figures, page, tuning
 from reports.ablation import NOTES as EFFECTS
 from reports.ablation import effects, header, texts_of, unit_of, write_ablation
-from reports.comparison import Field, fields, gaps_closed
+from reports.comparison import MARGIN, Field, fields, gaps_closed
 from reports.figures import STYLE, save
 from reports.leaderboard import COMPARABLE, SECTION, leaderboard, rows_of, titled, write_leaderboard
 from reports.overlays import Overlay, draw_overlay
@@ -32,7 +32,7 @@ FEW_SECTIONS = 3
 Drawn = tuple[list[Path], dict[str, str]]
 """A figure's files, and its caption and picture for the page."""
 
-OVERVIEW = "DSC against labelled cases, with 95 % intervals (crossed bootstrap over runs and cases)."
+OVERVIEW = "DSC against labelled cases, with 95 % intervals (over runs and cases; over cases only where one run is done)."
 
 
 def write_report(
@@ -41,10 +41,11 @@ def write_report(
     baseline: str = BASELINE,
     ablations: Sequence[Ablation] = (),
     overlays: Sequence[Overlay] = (),
+    margin: float = MARGIN,
 ) -> tuple[pd.DataFrame, list[Path]]:
     """Write index.html, leaderboard.csv, .md and .tex, cases.parquet, and figures/*.png and .svg; returns the leaderboard and the files.
 
-    overlays: pictures of cases for the page; they show patients.
+    overlays: pictures of cases for the page; they show patients. margin: DSC points within which methods count as equivalent.
 
     Raises:
         BadInput: as ``leaderboard``.
@@ -58,10 +59,10 @@ def write_report(
         paths.append(out / "cases.parquet")
         sections: list[dict[str, Any]] = [{"title": "Label efficiency", "figures": overview}] if overview else []
         sections += _gaps(found, board, baseline)
-        rows = page.table_rows(records, baseline, board, found)
+        rows = page.table_rows(records, baseline, board, found, margin)
         titles = {field.section: page.section_title(field) for field in found}
         best = leaderboard(records, "val")
-        rows += page.table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")))
+        rows += page.table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")), margin)
         for section, drawn in drawing:
             paths += [path for files, _ in drawn for path in files]
             sections.append({"title": titles[section], "figures": [shown for _, shown in drawn]})
@@ -82,7 +83,7 @@ def write_report(
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    write_text(paths[-1], page.page(records, baseline, rows, found, sections, shown))
+    write_text(paths[-1], page.page(records, baseline, rows, found, sections, shown, margin))
     return board, paths
 
 

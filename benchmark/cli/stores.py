@@ -113,6 +113,7 @@ def report(
         Path | None, typer.Option("--out", help="Where to write.  [default: report in the first store]")
     ] = None,
     baseline: Annotated[str, typer.Option(help="The variant that all are compared with.")] = "supervised",
+    margin: Annotated[float, typer.Option(min=0.0, help="DSC points within which two methods count as equivalent.")] = 1.0,
     labels: Annotated[str | None, typer.Option(help="Only these budgets: comma list of labelled case counts.")] = None,
     code: Annotated[
         CodeChoice, typer.Option(help="Of runs that different code made: the newest, or all, older code in rows of its own.")
@@ -142,7 +143,7 @@ def report(
 
         pictures = list(cases_of(records, opened, baseline))
     ablations = remembered(*opened, tell=lambda left_out: note(f"note: {left_out}"))
-    table, files = write_report(records, out_folder or opened[0].report, baseline, ablations, pictures)
+    table, files = write_report(records, out_folder or opened[0].report, baseline, ablations, pictures, margin)
     out.print(to_terminal(table))
     if baseline not in set(table["variant"]):
         known = ", ".join(sorted(set(table["variant"])))

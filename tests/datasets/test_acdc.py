@@ -187,7 +187,7 @@ def test_the_data_must_be_named() -> None:
 
 def test_real_split(acdc_folder: Path) -> None:
     split = ACDC(acdc_folder).split
-    assert (len(split.train), len(split.val), len(split.tests["test"])) == (35, 10, 10)
+    assert (len(split.train), len(split.val), len(split.tests["test"])) == (70, 10, 10)
     assert " ".join(case.removeprefix("patient") for case in split.train[:7]) == "099 038 050 100 058 021 049"
 
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import BadInput
+from reports.comparison import fields
 from reports.leaderboard import leaderboard, to_csv, to_latex, to_markdown, to_terminal, write_leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
@@ -25,10 +26,62 @@ def test_a_row_by_hand():
     runs = [cell(run=0, seconds=50.0), cell(run=1, seconds=70.0)]
     rows = scores(runs[0], {"a": 0.5, "b": 0.7}) + scores(runs[1], {"a": 0.6, "b": 1.0}, hd95=10.0)
     (row,) = leaderboard(make_records(runs, rows)).itertuples()
-    assert row.dsc == pytest.approx(0.7) and 0.5 <= row.dsc_low < 0.7 < row.dsc_high <= 1.0
+    assert row.dsc == pytest.approx(0.7) and 0 <= row.dsc_low < 0.7 < row.dsc_high <= 1.0
     assert row.hd95 == pytest.approx((6 + 10) / 2) and row.assd == pytest.approx(1.5) and row.nsd == pytest.approx(0.7)
     assert (row.cases, row.structures, row.missed, row.undefined) == (2, 2 * 2 * 2 * 3, 0, 0)
     assert (row.runs_done, row.runs_failed, row.seconds, row.spacing_unit) == (2, 0, 60.0, "mm")
+    assert (row.units, row.runs_lacking, row.draw0_runs, row.draw0_dsc) == (2, 0, 1, pytest.approx(0.6))
+
+
+def test_a_run_that_is_missing_is_never_a_gain():
+    """b is a, but failed on draw 2, which is 30 points harder: it is neither above nor below, in scores, ranks and distances."""
+    cells, rows = [], []
+    for variant in "ab":
+        for run, level in enumerate([0.8, 0.7, 0.45]):
+            if (variant, run) == ("b", 2):
+                cells.append(failed(variant=variant, run=run))
+                continue
+            cells.append(cell(variant, run=run))
+            rows += scores(cells[-1], {"x": level, "y": level + 0.1}, hd95=100 * (1 - level))
+    records = make_records(cells, rows)
+    table = leaderboard(records).set_index("variant")
+    assert table["dsc"].tolist() == pytest.approx([0.7, 0.7]) and table["hd95"].tolist() == pytest.approx([35.0, 35.0])
+    assert table["runs_lacking"].to_dict() == {"a": 0, "b": 1}
+    (field,) = fields(records)
+    assert field.rank.tolist() == [1.5, 1.5]
+    for text in (printed(leaderboard(records)), to_markdown(leaderboard(records))):
+        assert "70.0‡" in text and "‡ b, 3 labelled: lacks 1 of the runs that others have done" in text
+
+
+def test_methods_without_a_common_run_keep_their_own_means_and_are_marked():
+    runs = [cell("a", run=0), cell("b", run=1)]
+    table = leaderboard(make_records(runs, scores(runs[0], {"x": 0.5}) + scores(runs[1], {"x": 0.7})))
+    assert table["dsc"].tolist() == pytest.approx([0.7, 0.5]) and table["runs_lacking"].tolist() == [1, 1]
+
+
+def test_seeds_of_a_draw_are_no_runs_of_their_own():
+    """Draws at .5, .6, .7, three seeds each that hardly differ: as sure as three runs, not as nine."""
+
+    def one(seeds):
+        cells = [
+            cell(run=0) | {"cell": f"{d}{s}", "draw": d, "seed": s, "draw_hash": f"w{d}"}
+            for d in range(3)
+            for s in range(seeds)
+        ]
+        rows = [r for c in cells for r in scores(c, {f"c{i}": 0.5 + 0.1 * c["draw"] + 0.001 * i for i in range(6)})]
+        (row,) = leaderboard(make_records(cells, rows)).itertuples()
+        return row
+
+    few, many = one(1), one(3)
+    assert (few.units, many.units, many.runs_done) == (3, 3, 9)
+    assert (many.dsc_low, many.dsc_high) == pytest.approx((few.dsc_low, few.dsc_high)) and few.dsc_high - few.dsc_low > 0.4
+
+
+def test_an_interval_of_one_run_says_that_it_is_of_cases_only():
+    once, twice = [cell()], [cell(), cell(run=1)]
+    for runs, said in ((once, True), (twice, False)):
+        table = leaderboard(make_records(runs, [row for one in runs for row in scores(one, {"a": 0.5, "b": 0.7})]))
+        assert all(("] cases only" in form(table)) == said for form in (printed, to_markdown, to_latex))
 
 
 def test_missed_and_undefined_structures_are_counted_and_undefined_are_left_out():

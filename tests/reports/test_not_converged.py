@@ -59,7 +59,7 @@ def test_ranks_and_comparisons_are_as_if_it_had_not_run():
     records, without = made_up(["right ventricle", "myocardium"]), made_up([]).select(made_up([]).cells["variant"] != "late")
     (field,), (other,) = fields(records), fields(without)
     assert "late" in field.variants and field.ranked.variants == other.variants and other.ranked is other
-    assert (field.ranked.ranks.rank == other.ranks.rank).all() and (field.ranked.ranks.high == other.ranks.high).all()
+    assert (field.ranked.rank == other.rank).all() and (field.ranked.rank_ranges == other.rank_ranges).all()
     pd.testing.assert_frame_equal(field.ranked.against("supervised"), other.against("supervised"))
     rows = {row[0]: dict(zip([c.key for c in COLUMNS], row, strict=True)) for row in _all_classes(records, [field])}
     assert rows["late"]["ranks"] is None and rows["late"]["shift"] is None and rows["late"]["dsc"] > 30

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -106,11 +107,11 @@ def test_rows_hold_what_the_leaderboard_and_the_comparison_say() -> None:
     assert "not comparable: protocol quick" in set(rows["verdict"])
 
 
-def test_words_say_when_nothing_can_be_significant_and_call_a_tie_a_tie() -> None:
+def test_words_say_what_one_run_cannot_and_call_nothing_a_tie() -> None:
     few = [cell(f"m{i}", 1) for i in range(4)]
     rows = [row for i, one in enumerate(few) for row in scores(one, {c: 0.5 + 0.1 * i for c in "abcd"})]
     (line,) = in_words(list(fields(make_records(few, rows))), "m0")
-    assert "no Wilcoxon test can fall below p = .05" in line and "a tie" in line and "say little" in line
+    assert "nothing can be tested: one run" in line and "cannot be tested, one run" in line and "better" not in line
     many = [cell(name, 1, run) for name in ("supervised", "cctr") for run in range(5)]
     rng = np.random.default_rng(1)
     rows = [
@@ -119,35 +120,83 @@ def test_words_say_when_nothing_can_be_significant_and_call_a_tie_a_tie() -> Non
         for r in scores(one, {f"c{i:02}": 0.4 + 0.3 * (one["variant"] == "cctr") + rng.normal(0, 0.02) for i in range(12)})
     ]
     (line,) = in_words(list(fields(make_records(many, rows))), "supervised")
-    assert "1 better (cctr), 0 worse, 0 tied" in line and "say little" not in line
+    assert "1 better (cctr), 0 worse." in line and "5 runs" in line and "First cctr, second supervised" in line
 
 
 def test_published_numbers_are_compared_only_where_they_can_be() -> None:
     assert len(published()) > 30 and {p.confidence for p in published()} == {"read", "secondary", "unchecked"}
-    row = type(
-        "Row", (), {"dataset": "acdc", "variant": "bcp", "labels": 3, "kind": "run", "protocol": "paper", "selection": "val"}
+    row = SimpleNamespace(
+        dataset="acdc", variant="bcp", labels=3, kind="run", protocol="paper", selection="val", test_set="test"
     )
-    row.dsc, row.dsc_low, row.dsc_high, row.runs_unconverged = 0.87, 0.85, 0.89, 0
-    claim = published_for(row)
-    assert isinstance(claim, Published) and claim.dsc == 87.59 and claim.verdict(row) == "within interval"
+    row.draw0_runs, row.draw0_dsc, row.draw0_sd, row.runs_unconverged = 3, 0.87, 0.01, 0
+    (claim,) = published_for(row)
+    assert isinstance(claim, Published) and claim.dsc == 87.59 and claim.verdict(row) == "within reach of one more run"
     row.runs_unconverged = 1
     assert claim.verdict(row) == "not comparable: not converged"
     row.runs_unconverged = 0
-    row.dsc, row.dsc_low, row.dsc_high = 0.95, 0.94, 0.96
-    assert claim.verdict(row) == "higher"
-    row.protocol = "quick"
+    reach = 4.3027 * 0.01 * np.sqrt(1 + 1 / 3)  # of t with 2 degrees of freedom
+    for row.draw0_dsc, said in (
+        (0.8759 + reach - 1e-5, "within reach of one more run"),
+        (0.8759 + reach + 1e-5, "higher"),
+        (0.8759 - reach - 1e-5, "lower"),
+    ):
+        assert claim.verdict(row) == said
+    row.draw0_runs, row.draw0_sd = 1, float("nan")
+    assert claim.verdict(row) == "no verdict: one run of draw 0"
+    row.draw0_runs = 0
+    assert claim.verdict(row).startswith("not comparable: draw 0")
+    row.test_set = "official"
+    assert claim.verdict(row) == "not comparable: test set official"
+    row.test_set, row.protocol = "test", "quick"
     assert claim.verdict(row) == "not comparable: protocol quick"
     row.protocol, row.selection = "paper", "last"
     assert claim.verdict(row) == "not comparable: selection val"
     for row.variant, said in (("mc_net", "MC-Net, two decoders"), ("ema_self_training", "BCP without its mixing")):
         for row.selection in ("val", "last"):
-            assert published_for(row).verdict(row) == f"another variant: {said}" and said in str(published_for(row))
+            assert published_for(row)[0].verdict(row) == f"another variant: {said}" and said in str(published_for(row)[0])
     row.variant, row.labels, row.selection = "supervised", 1, "val"
-    assert not published_for(row).matches  # of 300 iterations
+    assert not published_for(row)[0].matches  # of 300 iterations
+    row.labels = 3
+    assert [p.dsc for p in published_for(row)] == [47.8, 41.5]  # surest is the oracle's, which is not comparable
     row.variant, row.labels = "mcsc", 1
-    assert published_for(row).verdict(row).startswith("not comparable: the number is unchecked")
+    assert published_for(row)[0].verdict(row).startswith("not comparable: the number is unchecked")
     row.kind = "tuned"
-    assert published_for(row) is None
+    assert published_for(row) == []
+
+
+def test_all_published_numbers_stand_beside_a_row_and_draw_0_alone_is_judged() -> None:
+    """Draws 0 (seeds 0 and 1) and 1: the row's mean is over both, the verdict of draw 0, which hits the number."""
+    cells = [
+        cell("supervised", 3, dataset="acdc", protocol="paper")
+        | {"cell": f"{d}{s}", "draw": d, "seed": s, "draw_hash": f"w{d}"}
+        for d, s in ((0, 0), (0, 1), (1, 0))
+    ]
+    levels = {"00": 0.46, "01": 0.49, "10": 0.9}
+    rows = [r for c in cells for r in scores(c, {"x": levels[c["cell"]], "y": levels[c["cell"]] + 0.01}, selection="val")]
+    records = make_records(cells, rows)
+    line = dict(
+        zip([c.key for c in COLUMNS], table_rows(records, "supervised", leaderboard(records, "val"), [])[0], strict=True)
+    )
+    assert (
+        line["verdict"] == "within reach of one more run"
+        and line["published"].startswith("47.8 (")
+        and "; 41.5 (" in line["published"]
+    )
+
+
+def test_ranks_and_verdicts_of_one_run_claim_nothing() -> None:
+    cells = [cell(name, 1) for name in ("supervised", "cctr")]
+    rows = [r for c in cells for r in scores(c, {f"c{i}": 0.5 + 0.3 * (c["variant"] == "cctr") + 0.01 * i for i in range(9)})]
+    records = make_records(cells, rows)
+    line = dict(
+        zip(
+            [c.key for c in COLUMNS],
+            table_rows(records, "supervised", leaderboard(records), list(fields(records)))[0],
+            strict=True,
+        )
+    )
+    assert line["method"] == "cctr" and line["ranks"] == "1 (one run)" and line["judged"] == "cannot be tested: one run"
+    assert line["better"] is None and line["shift"] == "+30.0 (+30.0 to +30.0 cases only)" and "cases only" in line["interval"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,195 @@
+"""Means and differences of methods when both runs and cases are samples: what would come out if somebody trained and tested again.
+
+A score is method + case + run + method x case + method x run + rest, a run being a draw, or a seed where there is one draw; all but
+the method are random. How run means move is pooled over the methods of a budget, for two or three runs of one method say little
+of it; the cases' part is a method's or a difference's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+ROUNDING = 1e-12
+"""What is smaller than this is 0."""
+
+
+@dataclass(frozen=True)
+class MeanSquare:
+    """A variance and the degrees of freedom that it is known with."""
+
+    value: float
+    df: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean or difference with its standard error and degrees of freedom; of one run, it speaks of other cases alone."""
+
+    value: float
+    error: float
+    df: float
+    runs: int
+    cases: int
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """NaN where the spread is unknown."""
+        reach = float(stats.t.ppf((1 + level) / 2, self.df)) * self.error
+        return self.value - reach, self.value + reach
+
+    @property
+    def testable(self) -> bool:
+        """Whether more than one run stands behind it, so that a test can speak of training again."""
+        return self.runs > 1 and not np.isnan(self.error)
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of no difference; NaN where it cannot be tested."""
+        return 2 * self._beyond(abs(self.value))
+
+    def equivalence_p(self, margin: float) -> float:
+        """Of two one-sided tests: small where the difference lies within the margin (Schuirmann, J. Pharmacokinet. Biopharm. 1987)."""
+        return self._beyond(margin - abs(self.value))
+
+    def detectable(self, comparisons: int = 1, level: float = 0.95, power: float = 0.8) -> float:
+        """The difference that the test finds with this power, Bonferroni for ``comparisons``; NaN where it cannot be tested."""
+        if not self.testable:
+            return np.nan
+        return self.error * float(stats.t.ppf(1 - (1 - level) / 2 / comparisons, self.df) + stats.t.ppf(power, self.df))
+
+    def _beyond(self, distance: float) -> float:
+        if not self.testable:
+            return np.nan
+        if self.error < ROUNDING:
+            return 0.5 if abs(distance) < ROUNDING else float(distance < 0)
+        return float(stats.t.sf(distance / self.error, self.df))
+
+
+@dataclass(frozen=True)
+class RunSpread:
+    """How the methods' run means move: means adjusted for runs that are missing, and the variance of a run's mean.
+
+    adjusted: (M,), on the scale of all runs: what differs between runs alike for all methods is taken off. of_mean: of a method's run
+    means. of_method: of what is left when what all methods of a run share is taken off; a difference of two has twice that.
+    """
+
+    adjusted: np.ndarray
+    of_mean: MeanSquare
+    of_method: MeanSquare
+
+
+def units_of(runs: Sequence[tuple[int, int]]) -> list[int]:
+    """Which unit each run (draw, seed) belongs to: its draw, or, where there is one draw, its seed.
+
+    Seeds are nested in draws: five of one draw say nothing of other labelled cases, so draws are what counts where there are several.
+    """
+    draws = [draw for draw, _ in runs]
+    return draws if len(set(draws)) > 1 else [seed for _, seed in runs]
+
+
+def by_unit(scores: np.ndarray, units: Sequence[int]) -> np.ndarray:
+    """(..., runs, cases) to (..., units, cases): the mean of each unit's runs."""
+    groups = [[i for i, other in enumerate(units) if other == unit] for unit in dict.fromkeys(units)]
+    if len(groups) == len(units):
+        return scores
+    return np.stack([mean(scores[..., group, :], -2) for group in groups], axis=-2)
+
+
+def run_spread(means: np.ndarray) -> RunSpread:
+    """Least squares of method + run on mean scores (M, R); NaN where a method has not done a run."""
+    known = ~np.isnan(means)
+    method, run = np.nonzero(known)
+    design = np.hstack([np.eye(means.shape[0])[method], np.eye(means.shape[1])[run]])
+    values = means[known]
+    coefficients, _, rank, _ = np.linalg.lstsq(design, values)
+    methods, runs = known.any(1).sum(), known.any(0).sum()
+    own = mean(means, 1)
+    if rank == methods + runs - 1:  # else some share no run with the others, not even through a third
+        levels = coefficients[: len(means)] + coefficients[len(means) :][known.any(0)].mean()
+        adjusted = np.where(known.all(1) | ~known.any(1), own, levels)
+    else:
+        adjusted = own
+    within = float(((values - own[method]) ** 2).sum())
+    rest = float(((values - design @ coefficients) ** 2).sum())
+    df_within, df_rest = len(values) - methods, len(values) - rank
+    df_shared = df_within - df_rest
+    shared = max(0.0, within - rest) / df_shared if df_shared else 0.0
+    of_method = MeanSquare(rest / df_rest if df_rest else np.nan, df_rest)
+    if not df_within:
+        return RunSpread(adjusted, MeanSquare(np.nan, 0), of_method)
+    parts = [(shared * df_shared / df_within, df_shared), (rest / df_within, df_rest)]
+    return RunSpread(adjusted, _sum_of(parts), of_method)
+
+
+def estimate(scores: np.ndarray, run: MeanSquare) -> Estimate:
+    """The mean of scores, or of differences, over runs (units) x cases, (R, C).
+
+    Its variance is a + b less what both hold of the rest, at most the smaller of them: a = v/R of v, the variance of a run's mean,
+    b = MS(case)/(RC), and MS(rest)/(RC). Its degrees of freedom are those of a and b in the mean weighted by them, harmonic: never
+    more than Satterthwaite's (Biometrics 1946), with which two methods in three runs were told apart too often (docs/statistics.md).
+
+    Args:
+        run: v and its degrees of freedom; not used where there is one run.
+    """
+    value = float(np.nanmean(scores)) if not np.isnan(scores).all() else np.nan
+    scores = scores[:, ~np.isnan(scores).any(0)]  # cases that every run has
+    runs, cases = scores.shape
+    if runs == 1 and cases > 1:
+        return Estimate(value, float(scores.std(ddof=1) / np.sqrt(cases)), cases - 1, 1, cases)
+    if runs <= 1 or cases == 0 or np.isnan(run.value):
+        return Estimate(value, np.nan, np.nan, runs, cases)
+    if cases == 1:
+        return Estimate(value, float(np.sqrt(run.value / runs)), run.df, runs, cases)
+    of_case, rest = mean_squares(scores)
+    a, b, both = run.value / runs, of_case.value / (runs * cases), rest.value / (runs * cases)
+    df = (a + b) / (a / run.df + b / of_case.df) if a + b else of_case.df
+    return Estimate(value, float(np.sqrt(a + b - min(a, b, both))), float(df), runs, cases)
+
+
+def mean_squares(scores: np.ndarray) -> tuple[MeanSquare, MeanSquare]:
+    """Of cases and of the rest, two-way without replication: (R, C) scores."""
+    runs, cases = scores.shape
+    of_case = runs * float(scores.mean(0).var(ddof=1))
+    rest = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
+    df = (runs - 1) * (cases - 1)
+    return MeanSquare(of_case, cases - 1), MeanSquare(float((rest**2).sum() / df), df)
+
+
+def combination(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> Estimate:
+    """A weighted sum of methods: one of them, a difference, or a contrast of a factorial; over the runs that all of these have done.
+
+    Args:
+        scores: (M, R, C), methods x runs (units) x cases; NaN where a run is not done.
+        weights: (M,).
+        spread: of all methods of the budget.
+    """
+    chosen = np.flatnonzero(weights)
+    done = ~np.isnan(scores[chosen]).all(2).any(0)
+    total, squares = float(weights.sum()), float((weights**2).sum())
+    shared = total if abs(total) > 1e-9 else 0.0
+    parts = [(shared**2 * spread.of_mean.value, spread.of_mean.df)] if shared else []
+    if abs(squares - shared**2) > 1e-9:
+        parts.append(((squares - shared**2) * spread.of_method.value, spread.of_method.df))
+    return estimate(np.tensordot(weights[chosen], scores[chosen][:, done], 1), _sum_of(parts))
+
+
+def pair(size: int, first: int, second: int) -> np.ndarray:
+    """The weights of first less second, of so many methods."""
+    return np.eye(size)[first] - np.eye(size)[second]
+
+
+def _sum_of(parts: list[tuple[float, float]]) -> MeanSquare:
+    """A sum of independent variances (value, df), some taken off, with Satterthwaite's degrees of freedom."""
+    total = sum(value for value, _ in parts)
+    spread = sum(value**2 / df for value, df in parts if df)
+    return MeanSquare(total, total**2 / spread if spread else float(sum(df for _, df in parts)))
+
+
+def mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means of what is defined; NaN where nothing is."""
+    defined = ~np.isnan(values)
+    counts = defined.sum(axis)
+    return np.where(counts > 0, np.where(defined, values, 0.0).sum(axis) / np.maximum(counts, 1), np.nan)
