@@ -35,7 +35,7 @@ def statuses(store: Store) -> tuple[list[Status], list[str]]:
     """
     if not store.root.is_dir():
         raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
-    found, unreadable = [], []
+    found, unreadable = [], [f"{path} is reached by a link, and links in a store are not followed" for path in store.linked()]
     for folder in store.planned():
         try:
             cell = read_cell(folder.path / "cell.json")

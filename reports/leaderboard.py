@@ -154,7 +154,7 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     cells = cells.reindex(
         columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit", "kept"]
     )
-    kept = cells["kept"].fillna(False).astype(bool) & (cells["outcome"] == "done")
+    kept = cells["kept"].eq(True) & (cells["outcome"] == "done")
     cells = cells.assign(runs_kept=kept, **{f"runs_{outcome}": cells["outcome"] == outcome for outcome in OUTCOMES})
     cells["protocol_title"] = titles
     cells["never_found"] = never
