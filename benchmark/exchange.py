@@ -18,7 +18,7 @@ from benchmark.errors import BadInput
 from benchmark.files import checksum, read_plain
 from benchmark.redaction import for_records
 from benchmark.schema import BadRecord, read_cell
-from benchmark.store import ABSENT, DONE, KEPT, WEIGHTS, CellFolder, Store
+from benchmark.store import ABSENT, BEST, DONE, KEPT, WEIGHTS, CellFolder, Store
 
 KEPT_BYTES = 200
 SMALL = ("cell.json", "history.csv", "cases.csv", "record.json")
@@ -148,7 +148,7 @@ def _difference(mine: CellFolder, theirs: CellFolder) -> str:
 def _copy(mine: CellFolder, theirs: CellFolder, with_weights: bool) -> None:
     sums: dict[str, str] = json.loads(read_plain(mine.path / DONE)) if mine.done() else {}
     for name in sums or [name for name in SMALL if (mine.path / name).exists()]:
-        content = _content(mine, name) if name != WEIGHTS or with_weights else None
+        content = _content(mine, name) if name not in (WEIGHTS, BEST) or with_weights else None
         if content is None:
             sums[name] = ABSENT + sums[name].removeprefix(ABSENT)
             continue

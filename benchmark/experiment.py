@@ -26,7 +26,7 @@ from benchmark.files import UNWRITABLE, disk_full_is_told
 from benchmark.fingerprint import Code, code_of
 from benchmark.grid import Cell
 from benchmark.redaction import for_records
-from benchmark.store import CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
+from benchmark.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
 from benchmark.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
 from datasets.dataset import Dataset, Volume
 from datasets.prepared import Prepared, open_dataset, prepare
@@ -186,10 +186,13 @@ def _run(
         **_made_by(code),
         "environment": environment.describe(device_name),
     }
-    return {
+    best: dict[str, bytes | str] = {}
+    if fitted.best_state and fitted.best_step < fitted.steps and not cell.trial:
+        best[BEST] = _saved(fitted.best_state)
+    return best | {
         "cell.json": cell.model_dump_json(indent=1),
         "history.csv": history_csv(fitted),
-        WEIGHTS: save({key: value.contiguous() for key, value in last_state.items()}),
+        WEIGHTS: _saved(last_state),
         "cases.csv": cases.to_csv(index=False),
         "record.json": json.dumps(record, indent=1),
     }
@@ -233,12 +236,19 @@ def finished_method(cell: Cell, store: Store, device: str = "cpu") -> tuple[Meth
     return method.eval(), dataset
 
 
-def score_again(cell: Cell, store: Store, device: str) -> pd.DataFrame:
-    """The long table of a finished cell as its last weights give it now."""
+def _saved(state: dict[str, Tensor]) -> bytes:
+    return save({key: value.contiguous() for key, value in state.items()})
+
+
+def score_again(cell: Cell, store: Store, device: str, last_is_best: bool) -> pd.DataFrame:
+    """The long table of a finished cell as its weights give it now: the last ones, and those that did best on the validation cases."""
     environment.make_deterministic()
     method, dataset = finished_method(cell, store, device)
     validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)] if cell.trial else []
-    return _test(method, dataset, cell, Fitted(best_state={}, best_step=0), torch.device(device), validation)
+    file = store.folder(cell).path / BEST
+    best = {key: value.clone() for key, value in method.state_dict().items()} if last_is_best else {}
+    best = load(file.read_bytes()) if file.exists() else best
+    return _test(method, dataset, cell, Fitted(best_state=best, best_step=0), torch.device(device), validation)
 
 
 def reported_network(cell: Cell, store: Store) -> tuple[ReportedNetwork, tuple[int, int, int]]:

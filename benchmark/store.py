@@ -1,7 +1,7 @@
 """Cell folders on disk: atomic, locked, checksummed. The records here are the truth; everything else can be rebuilt from them.
 
     <store>/<dataset>/<method>/<cell id>/
-      cell.json  history.csv  checkpoint (while running)  model.safetensors  cases.csv  record.json  .done
+      cell.json  history.csv  checkpoint (while running)  model.safetensors  best.safetensors  cases.csv  record.json  .done
 
 A file becomes visible only when it is whole. ``.done`` holds the checksums of the others and is written last.
 """
@@ -28,8 +28,10 @@ from benchmark.redaction import for_records
 from benchmark.schema import MAX_BYTES, VERSION, BadRecord, Note, Record, read
 
 DONE, CHECKPOINT, PROGRESS, KEPT = ".done", "checkpoint", ".progress", ".kept"
-WEIGHTS = "model.safetensors"
-FILES = {"cell.json", "history.csv", WEIGHTS, "cases.csv", "record.json"}
+WEIGHTS, BEST = "model.safetensors", "best.safetensors"
+"""The last weights, which are reported; and those that did best on the validation cases, where they are others."""
+
+FILES = {"cell.json", "history.csv", WEIGHTS, BEST, "cases.csv", "record.json"}
 """What a finished cell consists of; other names count for nothing, whatever its ``.done`` says."""
 
 LEASE_BYTES = 4096
@@ -227,7 +229,7 @@ class CellFolder:
 
     def begin(self) -> None:
         """Clear away what an attempt that failed, was killed or was damaged left, but its checkpoint."""
-        self.clear(DONE, KEPT, "record.json", *(file.name for file in self.path.glob(".*.tmp")))
+        self.clear(DONE, KEPT, BEST, "record.json", *(file.name for file in self.path.glob(".*.tmp")))
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the cell's files atomically."""

@@ -24,7 +24,7 @@ from benchmark.experiment import score_again
 from benchmark.fingerprint import is_current
 from benchmark.grid import Cell
 from benchmark.schema import BadRecord, read_cell
-from benchmark.store import CASE_COLUMNS, WEIGHTS, CellFolder, Store, describe_cell
+from benchmark.store import BEST, CASE_COLUMNS, WEIGHTS, CellFolder, Store, describe_cell
 from datasets.contents import read_through
 from datasets.dataset import Dataset
 from datasets.draws import labelled_cases
@@ -106,7 +106,7 @@ def _verify(
 ) -> Verdict:
     verdict = Verdict(folder, "/".join(folder.path.parts[-3:-1]))
     weights = (folder.path / WEIGHTS).exists()
-    damaged = {*(folder.damaged() or []), *(folder.damaged(*FILES) or [])} - (set() if weights else {WEIGHTS})
+    damaged = {*(folder.damaged() or []), *(folder.damaged(*FILES) or [])} - (set() if weights else {WEIGHTS, BEST})
     verdict.problems += [f"{name} is not as it was written" for name in sorted(damaged)]
     try:
         cell, record = read_cell(folder.path / "cell.json"), folder.read_record()
@@ -173,17 +173,16 @@ def _numbers(cell: Cell, store: Store, device: str, record: dict[str, Any], tabl
     if (about.get("device"), about.get("torch")) != (there, torch.__version__):
         verdict.tolerance = OTHER_DEVICE
     try:
-        truth = score_again(cell, store, device)
+        truth = score_again(
+            cell, store, device, bool(record.get("best_step")) and record["best_step"] == record.get("steps_done")
+        )
     except BadInput:
         raise
     except Exception as error:  # weights that do not fit, or whatever a plug-in's code raises
         verdict.problems.append(f"its weights cannot be used ({type(error).__name__}: {' '.join(str(error).split())})")
         return
-    if record.get("best_step") and record["best_step"] == record.get("steps_done"):
-        truth = pd.concat([truth, truth.assign(selection="val")])  # the last weights are the best ones
-    elif (table["selection"] == "val").any():
-        left = int((table["selection"] == "val").sum())
-        verdict.unchecked = f"{left} of the best weights on validation, which are not kept, not checked"
+    if not (truth["selection"] == "val").any() and (left := int((table["selection"] == "val").sum())):
+        verdict.unchecked = f"{left} of the best weights on validation, which an earlier version did not keep, not checked"
         table = table[table["selection"] != "val"]
     keys = CASE_COLUMNS[:-1]
     both = table.merge(truth, "outer", on=keys, suffixes=("", "_again"), indicator=True)

@@ -84,9 +84,30 @@ def test_an_honest_store_holds(store: Path, verify: Verify) -> None:
     assert code == 0 and "2 of 2 cells hold" in said and "84 numbers within 1e-06" in said, said
     assert "verifying: 2 cells in" in said
     (supervised,) = (line for line in said.splitlines() if "supervised" in line)
-    record = json.loads(next(store.glob("acdc/supervised/*/record.json")).read_text())
-    best_is_last = record["best_step"] == record["steps_done"]
-    assert ("168 numbers" in supervised) == best_is_last and ("84 of the best weights" in supervised) != best_is_last, said
+    assert "168 numbers" in supervised and "not checked" not in supervised, said
+    folder = alone(store, "supervised")
+    record = json.loads((folder.path / "record.json").read_text())
+    assert (folder.path / "best.safetensors").exists() == (record["best_step"] < record["steps_done"])
+
+
+def test_scores_of_the_best_weights_are_checked_too(store: Path, verify: Verify) -> None:
+    folder = alone(store, "supervised")
+    record = json.loads((folder.path / "record.json").read_text())
+    if not (folder.path / "best.safetensors").exists():  # the last ones are the best: as if another look had been
+        forge(folder, "best.safetensors", (folder.path / "model.safetensors").read_bytes())
+        forge_json(folder, "record.json", best_step=record["steps_done"] // 2)
+    assert verify(store)[0] == 0
+    table = (folder.path / "cases.csv").read_text().splitlines()
+    row = next(i for i, line in enumerate(table) if ",val,hd95," in line)
+    table[row] = table[row].rpartition(",")[0] + ",1.5"
+    forge(folder, "cases.csv", "\n".join([*table, ""]).encode())
+    code, said = verify(store)
+    assert code == 1 and "hd95 of" in said and ", val) is 1.5 in cases.csv" in said, said
+    (folder.path / "best.safetensors").unlink()
+    sums = json.loads((folder.path / ".done").read_text())
+    (folder.path / ".done").write_text(json.dumps({name: value for name, value in sums.items() if name != "best.safetensors"}))
+    code, said = verify(store)
+    assert code == 0 and "84 of the best weights on validation, which an earlier version did not keep" in said, said
 
 
 def test_a_sample_is_the_same_each_time_and_said(store: Path, verify: Verify) -> None:
