@@ -153,7 +153,7 @@ def _copy(mine: CellFolder, theirs: CellFolder, with_weights: bool) -> None:
             sums[name] = ABSENT + sums[name].removeprefix(ABSENT)
             continue
         if name == "record.json":
-            content = json.dumps(_redacted(json.loads(content)), indent=1).encode()
+            content = json.dumps(_travelling(json.loads(content)), indent=1).encode()
             sums |= {name: checksum(content)} if sums else {}
         theirs.write(name, content)
     with contextlib.suppress(OSError):
@@ -174,6 +174,12 @@ def _content(folder: CellFolder, name: str) -> bytes | None:
         return None
     except OSError as error:
         raise BadRecord(f"{folder.path / name} cannot be read ({error.strerror})") from None
+
+
+def _travelling(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without secrets, home folders, and the names of the machine and process that made it."""
+    environment = {key: value for key, value in record.get("environment", {}).items() if key not in ("host", "process")}
+    return _redacted(record | ({"environment": environment} if "environment" in record else {}))
 
 
 def _redacted(value: Any) -> Any:
