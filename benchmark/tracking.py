@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from filelock import FileLock
 
 from benchmark.errors import BadInput
 from benchmark.files import checksum
@@ -27,6 +28,9 @@ from benchmark.store import CellFolder, Store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
+
+FOREIGN = ("mlflow", "sqlalchemy", "sqlite3", "alembic")
+"""Whose errors mean that a tracking server or database cannot be used."""
 
 EXPERIMENT = "ssl-segmentation-benchmark"
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
@@ -121,17 +125,24 @@ class Mirror:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                client = mlflow.MlflowClient(tracking_uri=self.uri)
                 if self._experiment is None:
-                    self._experiment = self._find_experiment(client)
-                yield client
-        except (mlflow.exceptions.MlflowException, OSError) as error:
+                    with self._alone():
+                        self._experiment = self._find_experiment(mlflow.MlflowClient(tracking_uri=self.uri))
+                yield mlflow.MlflowClient(tracking_uri=self.uri)
+        except Exception as error:  # MLflow lets some errors of the database through as they are
+            if type(error).__module__.partition(".")[0] not in FOREIGN and not isinstance(error, OSError):
+                raise
             reason = str(error).splitlines()[0]
             if self.remote and "Max retries exceeded" in reason:
                 reason = "it does not answer"
             raise BadInput(
                 f"--tracking: {self.uri} cannot be used ({reason}); expected an MLflow tracking URI or none"
             ) from None
+
+    def _alone(self) -> contextlib.AbstractContextManager[Any]:
+        """The first look into a sqlite file is one command's at a time: it makes the file's tables, which two at once break."""
+        folder = self._folder()
+        return FileLock(folder / f"{Path(self.uri.partition('?')[0]).name}.lock") if folder else contextlib.nullcontext()
 
     def _find_experiment(self, client: Any) -> str:
         found = client.get_experiment_by_name(EXPERIMENT)

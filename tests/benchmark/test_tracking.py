@@ -147,6 +147,45 @@ def test_secrets_of_older_records_do_not_travel(store: Store) -> None:
     assert "S3cretPW" not in text and json.loads(text)["command"].endswith("--data ~/ACDC")
 
 
+TOGETHER = """
+import sys, time
+from pathlib import Path
+import mlflow
+from benchmark.store import Store
+from benchmark.tracking import Mirror
+folder = Path(sys.argv[1])
+(folder / f"ready {sys.argv[2]}").touch()
+while len(list(folder.glob("ready *"))) < 3:
+    time.sleep(0.01)
+Mirror(Store(folder), None).connect()
+"""
+
+
+def test_commands_that_start_together_on_a_fresh_store_all_track(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    started = [
+        subprocess.Popen([sys.executable, "-c", TOGETHER, tmp_path, str(number)], cwd=root, stderr=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    for process in started:
+        _, said = process.communicate(timeout=200)
+        assert process.returncode == 0, said
+    mlflow.set_tracking_uri(Mirror(Store(tmp_path), None).uri)
+    assert [experiment.name for experiment in mlflow.search_experiments()].count(EXPERIMENT) == 1
+
+
+def test_an_error_of_the_database_is_one_sentence(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def broken(self: object, client: object) -> str:
+        raise OperationalError("ALTER TABLE metrics", {}, Exception("duplicate column name: step"))
+
+    monkeypatch.setattr(Mirror, "_find_experiment", broken)
+    with pytest.raises(BadInput, match="--tracking") as error:
+        Mirror(store, None).connect()
+    assert "\n" not in str(error.value)
+
+
 def test_files_are_attached_to_the_command(store: Store, tmp_path: Path) -> None:
     mirror = Mirror(store, None)
     mirror.add_all()
