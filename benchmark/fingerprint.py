@@ -9,22 +9,19 @@ hyper-parameters by their values in the cell.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark import registry
 from benchmark.errors import BadInput
-
-if TYPE_CHECKING:
-    from benchmark.grid import Cell
+from benchmark.grid import Cell, digest
 
 HARNESS = 1
 """Version of what the harness itself does to a cell: raise it whenever the bits of slices, batches, training or evaluation change, and say
@@ -34,7 +31,6 @@ HARNESS_PACKAGES = ("benchmark", "datasets", "reports")
 UNKNOWN = "unknown"
 """The code of records from before there were fingerprints."""
 
-Definition = ast.stmt
 VALUES_ARE_IN_THE_CELL = ("tunable", "Field")
 """Calls that give a hyper-parameter its default, limits, search space and text."""
 
@@ -50,7 +46,7 @@ class Code(BaseModel):
     @property
     def id(self) -> str:
         """One short hash of all."""
-        return _digest(repr((self.method, self.registration, self.harness)))
+        return digest([self.method, self.registration, self.harness])
 
 
 def code_of(cell: Cell) -> Code:
@@ -76,7 +72,7 @@ def _registration_code(cell: Cell) -> str | None:
         return None
     from datasets.registration import configuration
 
-    return _digest(repr(sorted(configuration(recipe).items())))
+    return digest(configuration(recipe))
 
 
 def what_changed(cell: Cell, code: Code | None) -> str:
@@ -122,11 +118,7 @@ def _method_code(name: str, module: str) -> str:
         reached.follow(module, registered[0])
     else:  # registered in another way than by the decorator: whatever its module holds may count
         reached.follow(module, None)
-    return _digest("\n".join(sorted(reached.texts.values())))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest("\n".join(sorted(reached.texts.values())))
 
 
 @dataclass(frozen=True)

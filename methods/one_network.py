@@ -44,8 +44,7 @@ class OneNetwork(Method):
     def view(self, image: Tensor, labelled: int) -> View:
         """One pass over images (N, C, P, P), the first ``labelled`` of them labelled."""
         size = (image.shape[-2], image.shape[-1])
-        maps = self.network.encode(image)
-        decoded = self.network.decoder(maps)
+        decoded = self.network.decoder(maps := self.network.encode(image))
         features = decoded[-1][..., : size[0], : size[1]]
         logits = self.network.head(features, size)
         return View(maps, decoded, features, logits, torch.softmax(logits[labelled:], 1))
@@ -54,17 +53,15 @@ class OneNetwork(Method):
         n = batch.labelled
         view = self.view(batch.image if self.hp.needs_unlabelled else batch.image[:n], n)
         terms = {"supervised": supervised_loss(view.logits[:n], batch.label)}
-        if self.hp.learns_more:
-            terms |= self.extra(view, batch, step)
-        if self.hp.rsl:
-            terms["rsl"] = self.rsl([view.logits[n:]], batch, most_likely(view.probabilities)[1], step)
+        terms |= self.extra(view, batch, step) if self.hp.learns_more else {}
+        terms |= self.registered(batch, step, view.logits[n:])
         return {name: self.scale * term for name, term in terms.items()}
 
-    def registered(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """RSL where it is on, for a method whose own terms look at no unlabelled slice as it is: from a pass of its own."""
+    def registered(self, batch: Batch, step: Step, logits: Tensor | None = None) -> dict[str, Tensor]:
+        """RSL where it is on, from logits (U, K, P, P) of the unlabelled slices, or from a pass of its own."""
         if not self.hp.rsl:
             return {}
-        logits = self.network(batch.image[batch.labelled :])
+        logits = self.network(batch.image[batch.labelled :]) if logits is None else logits
         return {"rsl": self.rsl([logits], batch, most_likely(torch.softmax(logits, 1))[1], step)}
 
     @abstractmethod
@@ -80,7 +77,7 @@ class WithTeacher(OneNetwork):
 
     class Hparams(OneNetwork.Hparams):
         ema_decay: float = tunable(
-            0.99, low=0.9, high=0.999, maximum=1, doc="teacher's decay per step of 30,000; of fewer, the same share of training"
+            0.99, low=0.9, high=0.999, maximum=1, doc="teacher's decay per step of 30,000; else by share"
         )
 
     def build(self, task: Task) -> None:
