@@ -17,8 +17,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from benchmark import registry
-from benchmark.protocol import Protocol, get_protocol
+from benchmark.ground import registry
+from benchmark.ground.protocol import Protocol, get_protocol
 from datasets.dataset import Volume
 from datasets.registration import Candidate, Recipe, Registrations
 from datasets.registration.engine import frame_of

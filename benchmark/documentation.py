@@ -7,10 +7,10 @@ import inspect
 import json
 from typing import Any
 
-from benchmark import registry
-from benchmark.environment import ROOT
-from methods.cctr.rsl import RegistrationHparams
+from benchmark.ground import registry
+from benchmark.ground.environment import ROOT
 from methods.method import Propagator
+from methods.registered.rsl import RegistrationHparams
 
 OPENING = """# The methods
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.errors import BadInput
-from benchmark.registry import register
+from benchmark.ground.errors import BadInput
+from benchmark.ground.registry import register
 from datasets.dataset import Dataset
 
 GROUPS = ("dilated", "hypertrophic", "infarction", "normal", "right ventricle")

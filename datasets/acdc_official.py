@@ -10,7 +10,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.acdc import ACDC, GROUPS
 from datasets.dataset import Split, Volume
 from datasets.nifti import read_volume

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.acdc import ACDC, GROUPS
 from datasets.dataset import Split, Volume
 from datasets.readers import check_file, hash_files, read_h5, read_names

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.dataset import Dataset, Volume
 from datasets.readers import MAX_SPACING, MIN_SPACING
 

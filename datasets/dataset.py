@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from benchmark.errors import BadInput
-from benchmark.registry import register
+from benchmark.ground.errors import BadInput
+from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.draws import split_by_name
 from datasets.nifti import LUNG, SOFT_TISSUE, read_volume

@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 
 
 def fetch_task(path: Path) -> None:

@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.dataset import Split
 
 DRAWS = range(10)

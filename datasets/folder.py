@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import BadInput
-from benchmark.registry import register
+from benchmark.ground.errors import BadInput
+from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.draws import split_by_name
 from datasets.nifti import count_channels, read_nifti, read_volume

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.dataset import Volume
 from datasets.readers import MAX_SPACING, MAX_VOXELS, MIN_SPACING, check_file, check_image, check_label
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from benchmark.errors import BadInput
-from benchmark.registry import register
+from benchmark.ground.errors import BadInput
+from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
 
 VERSION = 3

@@ -28,9 +28,9 @@ import numpy as np
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmark import registry
-from benchmark.errors import BadInput, NotAsClaimed
-from benchmark.files import disk_full_is_told, make_way, set_aside, write_atomically
+from benchmark.ground import registry
+from benchmark.ground.errors import BadInput, NotAsClaimed
+from benchmark.ground.files import disk_full_is_told, make_way, set_aside, write_atomically
 from datasets.checks import checked, uses
 from datasets.contents import Entry, array_hash, digest, entry_of, read_through
 from datasets.dataset import Dataset, Split, Volume

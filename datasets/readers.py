@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 
 MAX_VOXELS = 512 * 2**20
 """Cap on the declared size of one array: a file that claims more is refused before memory is asked for."""

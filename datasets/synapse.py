@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import BadInput
-from benchmark.registry import register
+from benchmark.ground.errors import BadInput
+from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.readers import hash_files, read_h5, read_npz
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, tunable
-from methods.one_network import OneNetwork, View
 
 
 @register("flip_consistency")

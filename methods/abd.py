@@ -16,13 +16,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
 from methods.bcp import BCP
-from methods.displacement import displaced
-from methods.losses import dice_loss, most_likely
 from methods.method import Step, Task, tunable
-from methods.views import cut_out, jittered
+from methods.parts.displacement import displaced
+from methods.parts.losses import dice_loss, most_likely
+from methods.parts.views import cut_out, jittered
 
 JITTER = 0.8
 

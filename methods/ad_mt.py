@@ -16,13 +16,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import IGNORE, Batch
-from methods.ema import make_teacher, update_teacher
-from methods.losses import dice_loss, most_likely
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, Task, tunable
-from methods.one_network import OneNetwork, View
-from methods.views import cut_off_boxes, paste, strong_view
+from methods.parts.ema import make_teacher, update_teacher
+from methods.parts.losses import dice_loss, most_likely
+from methods.parts.views import cut_off_boxes, paste, strong_view
 
 BLURRED, TURN = 0.2, 10
 """Share of strong views that are blurred; steps that the longest turn has at least, the teachers' shortest horizon."""

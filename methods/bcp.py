@@ -4,7 +4,7 @@ Bai et al., CVPR 2023 (github.com/DeepMed-Lab-ECNU/BCP, code/ACDC_BCP_train.py).
 other, as its 10,000 before 30,000 do; then the teacher starts from the student's weights. The ramp that its code computes and does not
 use is left out.
 
-Deviations: the warm-up also lasts until every class was found (methods/copy_paste.py), and ends in its last weights (there: the best on
+Deviations: the warm-up also lasts until every class was found (parts/copy_paste.py), and ends in its last weights (there: the best on
 validation cases); while it lasts every labelled slice is mixed with its neighbour (there: half of them with the other half), by a box in
 every second one and around it in the others (there: in all); both directions of a step are one batch (there: two passes of half of it).
 """
@@ -16,13 +16,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
-from methods.copy_paste import WarmUp, mix_loss
-from methods.losses import largest_components, most_likely
+from methods.bases.one_network import View, WithTeacher
 from methods.method import Step, Task, tunable
-from methods.one_network import View, WithTeacher
-from methods.views import boxes, paste
+from methods.parts.copy_paste import WarmUp, mix_loss
+from methods.parts.losses import largest_components, most_likely
+from methods.parts.views import boxes, paste
 
 
 @register("bcp")

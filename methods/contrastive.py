@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
-from methods.cctr.contrast import ContrastHparams, PixelContrast, anchor_classes
-from methods.losses import most_likely
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, Task
-from methods.one_network import OneNetwork, View
+from methods.parts.contrast import ContrastHparams, PixelContrast, anchor_classes
+from methods.parts.losses import most_likely
 
 
 @register("contrastive")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.registry import register
-from methods.co_training import CoTraining
-from methods.losses import cross_entropy
+from benchmark.ground.registry import register
+from methods.bases.co_training import CoTraining
 from methods.method import Task
 from methods.networks.network import Network
+from methods.parts.losses import cross_entropy
 
 
 @register("cps")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.registry import register
-from methods.co_training import CoTraining
-from methods.losses import dice_loss
+from benchmark.ground.registry import register
+from methods.bases.co_training import CoTraining
 from methods.method import Task
 from methods.networks.network import Network
+from methods.parts.losses import dice_loss
 
 
 @register("cross_teaching")

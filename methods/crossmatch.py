@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
-from methods.losses import dice_loss
+from methods.bases.one_network import View
 from methods.method import Step, tunable
-from methods.one_network import View
+from methods.parts.losses import dice_loss
+from methods.parts.views import cutmix_boxes, paste, strong_view
 from methods.unimatch import PerturbedView, UniMatch
-from methods.views import cutmix_boxes, paste, strong_view
 
 WEAK, STRONG = 0.5, 1.5
 """Factors on the rate of dropped channels."""

@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
-from methods.losses import largest_components, most_likely, supervised_loss
+from methods.bases.one_network import View, WithTeacher
 from methods.method import Step, tunable
-from methods.one_network import View, WithTeacher
+from methods.parts.losses import largest_components, most_likely, supervised_loss
 
 
 @register("ema_self_training")

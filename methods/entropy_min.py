@@ -11,10 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, tunable
-from methods.one_network import OneNetwork, View
 
 
 @register("entropy_min")

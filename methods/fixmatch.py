@@ -14,12 +14,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import IGNORE, Batch
-from methods.losses import most_likely, supervised_loss
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, tunable
-from methods.one_network import OneNetwork, View
-from methods.views import strong_view
+from methods.parts.losses import most_likely, supervised_loss
+from methods.parts.views import strong_view
 
 
 @register("fixmatch")

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.devices import to_device
 from datasets.slices import Batch
-from methods.losses import supervised_loss
+from methods.bases.one_network import View, WithTeacher
 from methods.method import Step, tunable
-from methods.one_network import View, WithTeacher
+from methods.parts.losses import supervised_loss
 
 
 @register("ict")

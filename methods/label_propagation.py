@@ -11,12 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.dataset import Volume
 from datasets.registration import Recipe, vote_by_similarity, warp_label
 from datasets.slices import IGNORE, tensor_of
-from methods.cctr.rsl import TransformHparams
 from methods.method import Propagator, Task
+from methods.registered.rsl import TransformHparams
 
 
 @register("label_propagation")

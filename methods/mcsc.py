@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import IGNORE, Batch
-from methods.cctr.contrast import Projector, anchor_classes
-from methods.co_training import Views
+from methods.bases.co_training import Views
 from methods.cross_teaching import CrossTeaching
-from methods.losses import most_likely
 from methods.method import Step, Task, tunable
-from methods.tiles import balanced_contrast, meetings, tiles
+from methods.parts.contrast import Projector, anchor_classes
+from methods.parts.losses import most_likely
+from methods.parts.tiles import balanced_contrast, meetings, tiles
 
 STRIDES = (4, 8)
 """Image pixels a cell at each scale."""

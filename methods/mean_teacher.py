@@ -14,11 +14,11 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
+from methods.bases.one_network import View, WithTeacher
 from methods.method import Step, tunable
-from methods.one_network import View, WithTeacher
-from methods.views import noisy
+from methods.parts.views import noisy
 
 
 @register("mean_teacher")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from benchmark.protocol import Protocol
+from benchmark.ground.protocol import Protocol
 from datasets.dataset import Volume
 from datasets.slices import Batch, SliceBank
 from methods.networks.network import Network

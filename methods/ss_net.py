@@ -16,12 +16,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
-from methods.adversarial import smoothness
-from methods.losses import most_likely
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, Task, tunable
-from methods.one_network import OneNetwork, View
+from methods.parts.adversarial import smoothness
+from methods.parts.losses import most_likely
 
 WIDTH = 32
 """Of embeddings."""

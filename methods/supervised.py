@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
-from methods.losses import supervised_loss
 from methods.method import Method, Step, Task
+from methods.parts.losses import supervised_loss
 
 
 @register("supervised")

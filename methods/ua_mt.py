@@ -15,12 +15,12 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
+from methods.bases.one_network import View
 from methods.mean_teacher import MeanTeacher
 from methods.method import Step, tunable
-from methods.one_network import View
-from methods.views import noisy
+from methods.parts.views import noisy
 
 
 @register("ua_mt")

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import IGNORE, Batch
-from methods.losses import dice_loss, most_likely
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, tunable
-from methods.one_network import OneNetwork, View
-from methods.views import cutmix_boxes, paste, strong_view
+from methods.parts.losses import dice_loss, most_likely
+from methods.parts.views import cutmix_boxes, paste, strong_view
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.slices import Batch
-from methods.losses import supervised_loss
+from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, Task, tunable
-from methods.one_network import OneNetwork, View
+from methods.parts.losses import supervised_loss
 
 
 @register("urpc")

@@ -22,14 +22,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.files import write_text
+from benchmark.ground.files import write_text
 from reports.leaderboard import can_draw, cases_only, check_comparable, in_markdown, to_csv
 from reports.random_effects import Estimate, by_unit, combination, mean, run_spread, units_of
 from reports.statistics import case_scores
 
 if TYPE_CHECKING:
-    from benchmark.ablation import Design
-    from benchmark.records import Records
+    from benchmark.records.table import Records
+    from benchmark.study.ablation import Design
 
 METRICS = ["dsc", "hd95"]
 SECTION = ["test_set", "labels"]

@@ -18,7 +18,7 @@ from reports.random_effects import Estimate, MeanSquare, RunSpread, by_unit, com
 from reports.statistics import Ranks, better_probability, case_scores, gap_closed, holm, interquartile_mean, rank_bootstrap
 
 if TYPE_CHECKING:
-    from benchmark.records import Records
+    from benchmark.records.table import Records
 
 MARGIN = 1.0
 """DSC points within which methods count as equivalent."""

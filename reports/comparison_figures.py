@@ -23,7 +23,7 @@ from reports.figures import look
 from reports.leaderboard import SECTION, reported_cases, rows_of
 
 if TYPE_CHECKING:
-    from benchmark.records import Records
+    from benchmark.records.table import Records
 
 ROW_HEIGHT = 0.24
 WORSE, TIED, BETTER = "#d55e00", "0.55", "#0173b2"

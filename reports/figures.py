@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmark.files import write_atomically
+from benchmark.ground.files import write_atomically
 from reports.leaderboard import SECTION, TRACK
 
 NO_MATHS: Any = {"text.parse_math": False}

@@ -17,13 +17,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.errors import BadInput
-from benchmark.files import write_text
+from benchmark.ground.errors import BadInput
+from benchmark.ground.files import write_text
 from reports.random_effects import by_unit, combination, mean, run_spread, units_of
 from reports.statistics import case_scores
 
 if TYPE_CHECKING:
-    from benchmark.records import Records
+    from benchmark.records.table import Records
 
 COMPARABLE = ["dataset", "protocol", "kind"]
 SECTION = [*COMPARABLE, "test_set"]

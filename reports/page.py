@@ -33,7 +33,7 @@ from reports.leaderboard import (
 from reports.published import published_for
 
 if TYPE_CHECKING:
-    from benchmark.records import Records
+    from benchmark.records.table import Records
 
 TEMPLATES = Path(__file__).with_name("templates")
 ALL_CLASSES = "mean"

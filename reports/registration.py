@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.files import write_text
+from benchmark.ground.files import write_text
 from reports.leaderboard import to_csv
 
 if TYPE_CHECKING:

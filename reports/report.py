@@ -12,8 +12,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.files import safe_name, write_atomically, write_text
-from benchmark.records import Records
+from benchmark.ground.files import safe_name, write_atomically, write_text
+from benchmark.records.table import Records
 from reports import comparison_figures, page, tuning
 from reports.ablation import NOTES as EFFECTS
 from reports.ablation import effects, header, texts_of, unit_of, write_ablation
@@ -25,7 +25,7 @@ from reports.overlays import Overlay, draw_overlay
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.ablation import Ablation
+    from benchmark.study.ablation import Ablation
 
 BASELINE = "supervised"
 FEW_SECTIONS = 3

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.files import safe_name, write_text
+from benchmark.ground.files import safe_name, write_text
 from reports.leaderboard import rows_of, titled, to_csv
 from reports.statistics import expected_best
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from benchmark.records import Records
+    from benchmark.records.table import Records
 
 ENOUGH = 12
 """Finished trials below which no importance is computed: with 8 imagined ones fANOVA missed the only hparam that mattered in 2 of 15

@@ -13,12 +13,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 
 if TYPE_CHECKING:
-    from benchmark.grid import Cell
+    from benchmark.cell.training import Progress
     from benchmark.launchers.work import Work
-    from benchmark.training import Progress
+    from benchmark.records.grid import Cell
 
 Launcher = Literal["inline", "devices", "slurm", "ray"]
 POLL_SECONDS = 0.2
@@ -94,8 +94,8 @@ def run_cells(
         DiskFull: nothing more can be written.
         BadInput: the cluster cannot be used.
     """
+    from benchmark.ground.stopping import Stop
     from benchmark.launchers.work import Work
-    from benchmark.stopping import Stop
 
     launcher: Any = import_module(f"benchmark.launchers.{site.launcher}")
     with Stop() as stop:

@@ -12,14 +12,14 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import DiskFull
+from benchmark.ground.errors import DiskFull
+from benchmark.ground.stopping import Stop
+from benchmark.ground.workers import follow_parent
 from benchmark.launchers import POLL_SECONDS, Site
 from benchmark.launchers.work import Work
-from benchmark.stopping import Stop
-from benchmark.workers import follow_parent
 
 if TYPE_CHECKING:
-    from benchmark.grid import Cell
+    from benchmark.records.grid import Cell
 
 ROOM = 0.9
 """Share of a GPU's memory that cells may need together."""
@@ -140,9 +140,9 @@ def _serve(pipe: Connection, store: Path, device: str, parent: int) -> None:
     """A worker's life: take a cell, run it, say how it ended. Anything else that comes while a cell runs means: stop."""
     follow_parent(parent)
 
-    from benchmark.experiment import run_cell
-    from benchmark.store import Store
-    from benchmark.training import Interrupted
+    from benchmark.cell.experiment import run_cell
+    from benchmark.cell.training import Interrupted
+    from benchmark.records.store import Store
 
     while True:
         try:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from benchmark.ground.stopping import Stop
 from benchmark.launchers import POLL_SECONDS, Site
 from benchmark.launchers.work import Work
-from benchmark.stopping import Stop
 
 
 def run(work: Work, site: Site, stop: Stop) -> None:
     """Run all cells on the first device."""
-    from benchmark.experiment import run_cell
-    from benchmark.training import Interrupted
+    from benchmark.cell.experiment import run_cell
+    from benchmark.cell.training import Interrupted
 
     device = site.devices()[0]
     while work.open and not stop():

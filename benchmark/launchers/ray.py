@@ -11,14 +11,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import BadInput, DiskFull
+from benchmark.ground.errors import BadInput, DiskFull
+from benchmark.ground.stopping import Stop
 from benchmark.launchers import Site
 from benchmark.launchers.task import run_task
 from benchmark.launchers.work import LOOK_SECONDS, Work
-from benchmark.stopping import Stop
 
 if TYPE_CHECKING:
-    from benchmark.grid import Cell
+    from benchmark.records.grid import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}

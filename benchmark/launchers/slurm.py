@@ -11,14 +11,14 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
+from benchmark.ground.stopping import Stop
 from benchmark.launchers import Site
 from benchmark.launchers.task import run_task
 from benchmark.launchers.work import LOOK_SECONDS, Work
-from benchmark.stopping import Stop
 
 if TYPE_CHECKING:
-    from benchmark.grid import Cell
+    from benchmark.records.grid import Cell
 
 ASK_SECONDS = 5.0
 PROBE = ".probe"

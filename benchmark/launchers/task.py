@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from benchmark.grid import Cell
+from benchmark.records.grid import Cell
 
 
 def run_task(cell: Cell, store: Path, device: str) -> str:
@@ -16,12 +16,12 @@ def run_task(cell: Cell, store: Path, device: str) -> str:
     SIGTERM and SIGINT: the checkpoint is written and the task ends; a cluster that preempts it queues it again itself. SIGUSR2, which SLURM
     sends shortly before the time limit: the task also asks to be queued again, and goes on from there.
     """
-    from benchmark.environment import pick_device
-    from benchmark.errors import DiskFull
-    from benchmark.experiment import run_cell
-    from benchmark.stopping import SIGNALS, Stop
-    from benchmark.store import Store
-    from benchmark.training import Interrupted
+    from benchmark.cell.experiment import run_cell
+    from benchmark.cell.training import Interrupted
+    from benchmark.ground.environment import pick_device
+    from benchmark.ground.errors import DiskFull
+    from benchmark.ground.stopping import SIGNALS, Stop
+    from benchmark.records.store import Store
 
     with Stop(*SIGNALS, signal.SIGUSR2) as stop:
         try:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from benchmark.store import BUSY, CellFolder, Store
+from benchmark.records.store import BUSY, CellFolder, Store
 
 if TYPE_CHECKING:
-    from benchmark.grid import Cell
-    from benchmark.training import Progress
+    from benchmark.cell.training import Progress
+    from benchmark.records.grid import Cell
 
 ATTEMPTS = 3
 """So often a cell's worker may die before the cell is given up for this command."""
@@ -96,7 +96,7 @@ class Work:
 
     def notes(self) -> Iterator[tuple[Cell, Progress]]:
         """How far each running cell is, where it has said so."""
-        from benchmark.training import Progress
+        from benchmark.cell.training import Progress
 
         names = [field.name for field in fields(Progress)]
         for cell in self.running.values():

@@ -28,8 +28,8 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from benchmark.files import seal, set_aside, unseal, write_atomically
-from benchmark.workers import follow_parent
+from benchmark.ground.files import seal, set_aside, unseal, write_atomically
+from benchmark.ground.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
 from datasets.registration.pairs import Kind, Known, Pair, TargetRegistration

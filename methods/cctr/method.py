@@ -11,15 +11,15 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from datasets.registration import Recipe
 from datasets.slices import Batch
-from methods.cctr.contrast import ContrastHparams, PixelContrast, anchor_classes
-from methods.cctr.reps import RegisteredPositives
-from methods.co_training import Views
+from methods.bases.co_training import Views
 from methods.cross_teaching import CrossTeaching
-from methods.losses import most_likely
 from methods.method import Step, Task
+from methods.parts.contrast import ContrastHparams, PixelContrast, anchor_classes
+from methods.parts.losses import most_likely
+from methods.registered.reps import RegisteredPositives
 
 
 @register("cctr")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmark.ablation import parse_design
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
+from benchmark.study.ablation import parse_design
 
 
 def test_switches_are_off_and_on_and_every_combination_is_there() -> None:

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark import registry
 from benchmark.conformance import check
+from benchmark.ground import registry
 from datasets.dataset import Volume
 from datasets.slices import Batch
+from methods.bases.one_network import OneNetwork, View
 from methods.cps import CPS
 from methods.fixmatch import FixMatch
 from methods.label_propagation import LabelPropagation
-from methods.losses import most_likely, supervised_loss
 from methods.mean_teacher import MeanTeacher
 from methods.method import Method, Step, tunable
-from methods.one_network import OneNetwork, View
+from methods.parts.losses import most_likely, supervised_loss
+from methods.parts.views import strong_view
 from methods.supervised import Supervised
-from methods.views import strong_view
 
 ROOT = Path(__file__).parents[2]
 
@@ -220,7 +220,7 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 BROKEN = """'''A method that forgets its labels, 2026.'''
 from methods.supervised import Supervised
-from benchmark.registry import register
+from benchmark.ground.registry import register
 
 @register("broken")
 class Broken(Supervised):
@@ -283,7 +283,7 @@ def test_an_installed_package_offers_methods_and_datasets_by_entry_points(tmp_pa
             check=False,
         )
         assert listed.returncode == 0 and name in listed.stdout, listed.stderr
-    code = "from benchmark import registry as r; print(r.load('methods', 'broken').name, r.load('datasets', 'my_data').name)"
+    code = "from benchmark.ground import registry as r; print(r.load('methods', 'broken').name, r.load('datasets', 'my_data').name)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment, check=False
     )

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.ablation import FOLDER, Ablation, Design, remember, remembered
-from benchmark.errors import BadInput
-from benchmark.exchange import export
-from benchmark.experiment import run_cell
-from benchmark.files import seal, unseal
-from benchmark.grid import Cell, expand, parse_methods
-from benchmark.protocol import get_protocol
-from benchmark.records import collect
-from benchmark.status import statuses
-from benchmark.store import BEST, FILES, Store
+from benchmark.cell.experiment import run_cell
+from benchmark.ground.errors import BadInput
+from benchmark.ground.files import seal, unseal
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.exchange import export
+from benchmark.records.grid import Cell, expand, parse_methods
+from benchmark.records.status import statuses
+from benchmark.records.store import BEST, FILES, Store
+from benchmark.records.table import collect
+from benchmark.study.ablation import FOLDER, Ablation, Design, remember, remembered
 from datasets.dataset import Volume
 from datasets.prepared import _whole, open_dataset, prepare
 from datasets.registration import Recipe, Registrations

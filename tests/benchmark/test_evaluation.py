@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import registry
-from benchmark.evaluation import SLICES_AT_ONCE, evaluate, never_predicted, predict, validation_score
-from benchmark.metrics import volume_metrics
-from benchmark.protocol import get_protocol
+from benchmark.cell.evaluation import SLICES_AT_ONCE, evaluate, never_predicted, predict, validation_score
+from benchmark.cell.metrics import volume_metrics
+from benchmark.ground import registry
+from benchmark.ground.protocol import get_protocol
 from datasets.dataset import Volume
 from methods.method import Method, Task
 from tests.methods.conftest import make_task  # noqa: F401 - a fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import BadInput
-from benchmark.exchange import export, merge
-from benchmark.grid import Cell
-from benchmark.protocol import PROTOCOLS
-from benchmark.records import collect
-from benchmark.schema import Record
-from benchmark.store import WEIGHTS, CellFolder, Store, describe_cell
+from benchmark.ground.errors import BadInput
+from benchmark.ground.protocol import PROTOCOLS
+from benchmark.records.exchange import export, merge
+from benchmark.records.grid import Cell
+from benchmark.records.schema import Record
+from benchmark.records.store import WEIGHTS, CellFolder, Store, describe_cell
+from benchmark.records.table import collect
 
 TABLE = "test_set,case,volume,class,network,selection,metric,value\ntest,001,001_a,lv,network,last,dsc,{}\n"
 ENVIRONMENT = {"torch": "2.13.0", "host": "alices-desk", "process": 4711}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import faults, status
-from benchmark.cli import main
-from benchmark.files import UNWRITABLE
+from benchmark.commands import main
+from benchmark.ground import faults
+from benchmark.ground.files import UNWRITABLE
+from benchmark.records import status
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import fingerprint, registry
-from benchmark.errors import BadInput
-from benchmark.fingerprint import Code, code_of, is_current, what_changed
-from benchmark.grid import Cell, resolve
-from benchmark.protocol import PROTOCOLS
+from benchmark.ground import registry
+from benchmark.ground.errors import BadInput
+from benchmark.ground.protocol import PROTOCOLS
+from benchmark.records import fingerprint
+from benchmark.records.fingerprint import Code, code_of, is_current, what_changed
+from benchmark.records.grid import Cell, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, pathlib, sys
-from benchmark import fingerprint, registry
+from benchmark.records import fingerprint
+from benchmark.ground import registry
 
 
 def codes():
@@ -42,8 +44,8 @@ SWIN = {"cctr", "cross_teaching", "mcsc"}
 PLUGIN = '''
 """A plug-in with two methods that share nothing but a base."""
 from torch import Tensor
-from benchmark.registry import register
-from methods.losses import supervised_loss
+from benchmark.ground.registry import register
+from methods.parts.losses import supervised_loss
 from methods.supervised import Supervised
 import {helper}
 
@@ -115,9 +117,13 @@ def test_an_edit_changes_the_methods_that_it_concerns_and_no_others(checkout: Pa
     components, *found = changed(
         checkout,
         [
-            ("methods/losses.py", "largest_components(label: Tensor)", "largest_components(label: Tensor, more: int = 0)"),
+            (
+                "methods/parts/losses.py",
+                "largest_components(label: Tensor)",
+                "largest_components(label: Tensor, more: int = 0)",
+            ),
             ("methods/cps.py", "return cross_entropy(logits, pseudo)", "return 2 * cross_entropy(logits, pseudo)"),
-            ("methods/losses.py", "SMOOTHING = 1e-5", "SMOOTHING = 1e-6"),
+            ("methods/parts/losses.py", "SMOOTHING = 1e-5", "SMOOTHING = 1e-6"),
             ("methods/networks/swin_unet.py", "nn.LayerNorm(", "nn.BatchNorm1d("),
             ("methods/networks/unet.py", "nn.LeakyReLU(", "nn.ReLU("),
             ("methods/label_propagation.py", "labels = [warp_label(", "labels = [0 + warp_label("),

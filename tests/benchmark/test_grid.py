@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import BadInput
-from benchmark.grid import Cell, parse_labels, parse_methods, parse_runs
-from benchmark.protocol import get_protocol
-from benchmark.registry import register
+from benchmark.ground.errors import BadInput
+from benchmark.ground.protocol import get_protocol
+from benchmark.ground.registry import register
+from benchmark.records.grid import Cell, parse_labels, parse_methods, parse_runs
 
 
 def test_names_and_overrides() -> None:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.environment import make_deterministic
-from benchmark.evaluation import evaluate, validation_score
-from benchmark.fingerprint import HARNESS
-from benchmark.protocol import PROTOCOLS
-from benchmark.store import CellFolder
-from benchmark.training import fit
+from benchmark.cell.evaluation import evaluate, validation_score
+from benchmark.cell.training import fit
+from benchmark.ground.environment import make_deterministic
+from benchmark.ground.protocol import PROTOCOLS
+from benchmark.records.fingerprint import HARNESS
+from benchmark.records.store import CellFolder
 from datasets.dataset import Volume
 from datasets.phantom import Phantom
 from datasets.slices import Batch, SliceBank
@@ -101,7 +101,7 @@ def flat(value: Any, name: str = "") -> dict[str, float]:
 def test_bits_change_only_with_the_version_of_the_harness(tmp_path: Path) -> None:
     found = numbers(tmp_path)
     known = json.loads(NUMBERS.read_text()).get(str(HARNESS))
-    advice = f"raise HARNESS in benchmark/fingerprint.py, tell the CHANGELOG, and put this into {NUMBERS.name} under the new version:"
+    advice = f"raise HARNESS in benchmark/records/fingerprint.py, tell the CHANGELOG and put this into {NUMBERS.name} under it:"
     assert known is not None, f"there are no numbers of version {HARNESS}; add {json.dumps(found)}"
     assert flat(found).keys() == flat(known).keys(), f"{advice} {json.dumps(found)}"
     close = {place: pytest.approx(number, rel=CLOSE, abs=1e-6, nan_ok=True) for place, number in flat(known).items()}

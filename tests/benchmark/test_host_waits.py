@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmark.training import _optimiser, _update
+from benchmark.cell.training import _optimiser, _update
 from methods.method import Method, Step, Task
 from tests.benchmarks.scenes import METHODS, build
 from tests.methods.conftest import make_task  # noqa: F401 - a fixture

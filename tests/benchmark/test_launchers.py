@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from benchmark.launchers import Site, parse_cluster
 from benchmark.launchers.devices import Limits
 from benchmark.launchers.work import ATTEMPTS, Work
-from benchmark.store import CellFolder, Store
+from benchmark.records.store import CellFolder, Store
 from tests.datasets.layouts import acdc_slices
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ PLUGIN = '''
 import errno, os, signal, time
 from pathlib import Path
 import torch
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from methods.supervised import Supervised
 
 LOG = Path(os.environ["BREAKS"])

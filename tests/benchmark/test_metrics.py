@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics import volume_metrics
+from benchmark.cell.metrics import volume_metrics
 
 SPACINGS = st.tuples(*[st.sampled_from([0.3, 0.7, 1.0, 1.4, 3.0, 10.0])] * 3)
 
@@ -35,7 +35,7 @@ def all_pairs(a, b, spacing):
 
 
 def brute_force(p, t, spacing, tolerance):
-    """The definitions of benchmark.metrics, with a distance for every pair of surface voxels."""
+    """The definitions of benchmark.cell.metrics, with a distance for every pair of surface voxels."""
     if not p.any() and not t.any():
         return dict(dsc=1, hd95=np.nan, assd=np.nan, nsd=1, rve=np.nan, hd95_legacy=0, missed=0)
     if not p.any() or not t.any():

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import BadInput
-from benchmark.grid import Cell
-from benchmark.protocol import PROTOCOLS, get_protocol
-from benchmark.store import describe_cell
+from benchmark.ground.errors import BadInput
+from benchmark.ground.protocol import PROTOCOLS, get_protocol
+from benchmark.records.grid import Cell
+from benchmark.records.store import describe_cell
 from tests.benchmark.test_grid import cell
 
 

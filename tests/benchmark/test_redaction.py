@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.redaction import for_records, without_secrets
+from benchmark.ground.redaction import for_records, without_secrets
 
 
 @pytest.mark.parametrize(

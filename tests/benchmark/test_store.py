@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.errors import BadInput, DiskFull
-from benchmark.files import write_atomically
-from benchmark.records import collect
-from benchmark.store import CellFolder, Store
+from benchmark.ground.errors import BadInput, DiskFull
+from benchmark.ground.files import write_atomically
+from benchmark.records.store import CellFolder, Store
+from benchmark.records.table import collect
 from tests.reports import made_up_records as made_up
 
 

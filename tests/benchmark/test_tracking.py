@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.errors import BadInput
-from benchmark.experiment import reported_network
-from benchmark.grid import Cell
-from benchmark.store import CellFolder, Store
-from benchmark.tracking import EXPERIMENT, Follower, Mirror
+from benchmark.cell.experiment import reported_network
+from benchmark.ground.errors import BadInput
+from benchmark.records.grid import Cell
+from benchmark.records.store import CellFolder, Store
+from benchmark.records.tracking import EXPERIMENT, Follower, Mirror
 from tests.datasets.layouts import acdc_slices
 
 mlflow = pytest.importorskip("mlflow")
@@ -151,8 +151,8 @@ TOGETHER = """
 import sys, time
 from pathlib import Path
 import mlflow
-from benchmark.store import Store
-from benchmark.tracking import Mirror
+from benchmark.records.store import Store
+from benchmark.records.tracking import Mirror
 folder = Path(sys.argv[1])
 (folder / f"ready {sys.argv[2]}").touch()
 while len(list(folder.glob("ready *"))) < 3:

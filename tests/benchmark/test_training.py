@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import registry
+from benchmark.cell.training import Diverged, Fitted, Interrupted, Progress, fit
 from benchmark.conformance import DEPTH
-from benchmark.store import CellFolder
-from benchmark.training import Diverged, Fitted, Interrupted, Progress, fit
+from benchmark.ground import registry
+from benchmark.records.store import CellFolder
 from datasets.slices import Batch, SliceBank
 from methods.mean_teacher import MeanTeacher
 from methods.method import Method, Step, Task

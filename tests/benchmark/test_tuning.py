@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.errors import BadInput
-from benchmark.experiment import run_cell
-from benchmark.fingerprint import code_of
-from benchmark.grid import Cell, Trial, expand, parse_methods
-from benchmark.protocol import get_protocol
-from benchmark.records import collect
-from benchmark.store import CASE_COLUMNS, CellFolder, Store, describe_cell
-from benchmark.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
+from benchmark.cell.experiment import run_cell
+from benchmark.ground.errors import BadInput
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.fingerprint import code_of
+from benchmark.records.grid import Cell, Trial, expand, parse_methods
+from benchmark.records.store import CASE_COLUMNS, CellFolder, Store, describe_cell
+from benchmark.records.table import collect
+from benchmark.study.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset
 from reports.tuning import studies_of, trials_of, write

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datasets.dataset import Volume
-from methods.losses import supervised_loss
 from methods.method import Step
 from methods.networks.network import Network
+from methods.parts.losses import supervised_loss
 
 
 def write_slices(volumes: list[Volume], folder: Path) -> list[Path]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from benchmark import registry
+from benchmark.cell.experiment import training_volumes
+from benchmark.cell.training import Interrupted, _optimiser, fit
 from benchmark.conformance import same_state
-from benchmark.environment import make_deterministic
-from benchmark.experiment import training_volumes
-from benchmark.protocol import get_protocol
-from benchmark.store import CellFolder
-from benchmark.training import Interrupted, _optimiser, fit
+from benchmark.ground import registry
+from benchmark.ground.environment import make_deterministic
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.store import CellFolder
 from datasets.dataset import Dataset, Volume
 from datasets.prepared import open_dataset
 from datasets.registration import Registrations

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.store import CellFolder
-from benchmark.training import fit
+from benchmark.cell.training import fit
+from benchmark.records.store import CellFolder
 from datasets.acdc import ACDC
 from datasets.dataset import Volume
 from datasets.registration import Registrations

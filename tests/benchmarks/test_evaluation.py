@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from benchmark.evaluation import predict
-from benchmark.metrics import VOXELS, volume_metrics
+from benchmark.cell.evaluation import predict
+from benchmark.cell.metrics import VOXELS, volume_metrics
 from tests.benchmarks import medpy_style
 from tests.benchmarks.ratios import Ledger, Ratio, interleaved
 from tests.benchmarks.scenes import CPU, build, phantom, phantom_task, scored_volumes

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.cell.experiment import training_volumes
+from benchmark.cell.metrics import volume_metrics
+from benchmark.cell.training import _optimiser
 from benchmark.conformance import made_up_task
-from benchmark.experiment import training_volumes
-from benchmark.metrics import volume_metrics
-from benchmark.training import _optimiser
 from datasets.registration.engine import Engine, RegistrationConfig, prepare
 from datasets.registration.pairs import TargetRegistration
 from datasets.slices import SliceBank

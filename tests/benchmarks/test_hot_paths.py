@@ -8,8 +8,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from datasets.registration.engine import Engine, RegistrationConfig, prepare
 from datasets.registration.pairs import TargetRegistration
-from methods.cctr.contrast import ContrastHparams, PixelContrast
 from methods.method import Task
+from methods.parts.contrast import ContrastHparams, PixelContrast
 from tests.benchmarks.scenes import phantom_task
 from tests.methods.memory import PeakMemory
 

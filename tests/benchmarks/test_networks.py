@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.losses import supervised_loss
+from methods.parts.losses import supervised_loss
 from tests.benchmarks.ratios import Ledger, Ratio, interleaved
 from tests.benchmarks.scenes import CPU, METHODS, finish, harness_overhead, phantom_task
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmark.store import CellFolder
+from benchmark.records.store import CellFolder
 from tests.benchmarks.ratios import Ledger
 from tests.reports.made_up_records import cell, record, scores
 
@@ -37,8 +37,8 @@ def write_store(store: Path, methods: int, budgets: Iterable[int], runs: int, da
 
 REPORT = """
 import sys
-from benchmark.cli import app
-from benchmark.environment import peak_memory_mb
+from benchmark.commands import app
+from benchmark.ground.environment import peak_memory_mb
 app(["report", "--store", sys.argv[1], "--out", sys.argv[2], "--baseline", "method00"], standalone_mode=False)
 print(peak_memory_mb("cpu"))
 """

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 STAGE = """
 import sys, time
 from pathlib import Path
-from benchmark.environment import make_deterministic, peak_memory_mb, reset_peak_memory
+from benchmark.ground.environment import make_deterministic, peak_memory_mb, reset_peak_memory
 stage, store = sys.argv[1], Path(sys.argv[2])
 began = time.perf_counter()
 {body}
@@ -22,14 +22,14 @@ print(time.perf_counter() - began, peak_memory_mb("cpu"))
 """
 
 STAGES = {
-    "`--help`": "import benchmark.cli",
+    "`--help`": "import benchmark.commands",
     "import torch": "import torch",
     "prepare the phantom": """
 from datasets.prepared import prepare
 prepare("phantom", None, store / "datasets")""",
     "register 3 labelled cases to 8 volumes": """
 import torch
-from benchmark.experiment import training_volumes
+from benchmark.cell.experiment import training_volumes
 from datasets.prepared import prepare
 from datasets.registration import Recipe, candidates
 make_deterministic()
@@ -40,17 +40,17 @@ for volume in [v for v in volumes if v.label is None][:8]:
     candidates(labelled, volume, Recipe(), store / "registrations", torch.device("cpu"))""",
     "40 steps of cctr at `quick`": """
 from tests.benchmarks.scenes import build, phantom_task
-from benchmark.store import CellFolder
-from benchmark.training import fit
+from benchmark.records.store import CellFolder
+from benchmark.cell.training import fit
 task = phantom_task(steps=40)
 fit(build(task, "cctr"), task.bank, task.protocol, 0, CellFolder(store / "cell"), None, lambda p: None, bool)""",
     "test 10 cases with cctr": """
-from benchmark.evaluation import evaluate
+from benchmark.cell.evaluation import evaluate
 from tests.benchmarks.scenes import CPU, build, phantom, phantom_task, scored_volumes
 task = phantom_task()
 evaluate(build(task, "cctr"), scored_volumes(phantom()), phantom().classes, task.protocol, CPU, {})""",
     "report on 100 cells": """
-from benchmark.cli import app
+from benchmark.commands import app
 from tests.benchmarks.test_report import write_store
 write_store(store / "runs", methods=5, budgets=(1, 3, 7, 14), runs=5)
 app(["report", "--store", str(store / "runs"), "--out", str(store / "report")], standalone_mode=False)""",
@@ -66,8 +66,8 @@ def python(code: str, *arguments: str) -> str:
 def import_cost(rounds: int) -> Ratio:
     """Importing the command line, as ``--help`` and ``ls`` do, against importing the libraries it cannot do without."""
     needed = "import typer, rich.console, rich.table"
-    ours, libraries = interleaved(lambda: python("import benchmark.cli"), lambda: python(needed), rounds, machine_seconds)
-    return Ratio("import of the command line", f"import benchmark.cli / {needed}", ours / libraries, "lower")
+    ours, libraries = interleaved(lambda: python("import benchmark.commands"), lambda: python(needed), rounds, machine_seconds)
+    return Ratio("import of the command line", f"import benchmark.commands / {needed}", ours / libraries, "lower")
 
 
 def test_import(ledger: Ledger) -> None:

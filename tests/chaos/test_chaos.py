@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.store import CellFolder
+from benchmark.records.store import CellFolder
 from tests.datasets.layouts import acdc_slices
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.acdc_slices import SlicesACDC as ACDC
 
 TRAIN = {"patient099": 12, "patient020": 11, "patient050": 6}

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from benchmark.errors import BadInput
-from benchmark.grid import expand, parse_methods
-from benchmark.protocol import get_protocol
+from benchmark.ground.errors import BadInput
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.grid import expand, parse_methods
 from datasets.checks import uses
 from datasets.contents import array_hash, read_through
 from datasets.dataset import Dataset, Split, Volume
@@ -214,8 +214,8 @@ def test_a_test_case_copied_over_a_training_case_is_found(packed: Path) -> None:
 def test_a_file_of_an_earlier_version_is_read_through_for_its_hash(packed: Path, tmp_path: Path, capsys) -> None:
     from rich.console import Console
 
-    from benchmark.preparation import prepare_shown
-    from benchmark.store import Store
+    from benchmark.records.store import Store
+    from benchmark.study.preparation import prepare_shown
 
     def earlier(about: dict[str, Any]) -> None:
         about.update(format=1, hash="of raw files")

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.decathlon import Decathlon
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import main
-from benchmark.errors import BadInput
+from benchmark.commands import main
+from benchmark.ground.errors import BadInput
 from datasets.download import unpack
 from tests.datasets.layouts import decathlon
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets import draws
 from datasets.draws import labelled_cases
 

@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from benchmark.errors import BadInput
-from benchmark.experiment import training_volumes
+from benchmark.cell.experiment import training_volumes
+from benchmark.ground.errors import BadInput
 from datasets.folder import Folder
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.experiment import run_cell
-from benchmark.grid import expand, parse_methods
-from benchmark.protocol import get_protocol
-from benchmark.records import collect
-from benchmark.store import Store
+from benchmark.cell.experiment import run_cell
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.grid import expand, parse_methods
+from benchmark.records.store import Store
+from benchmark.records.table import collect
 from datasets.checks import uses
 from datasets.prepared import open_dataset, prepare
 from reports.leaderboard import leaderboard

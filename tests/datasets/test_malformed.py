@@ -17,7 +17,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from benchmark.cli import main
+from benchmark.commands import main
 from datasets.prepared import Prepared, write
 from tests.datasets.layouts import LAYOUTS, write_h5, write_nifti
 from tests.datasets.test_readers import BAD_FILES

@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import binary_dilation
 from scipy.ndimage import label as components
 
-from benchmark.errors import BadInput
-from benchmark.registry import load
+from benchmark.ground.errors import BadInput
+from benchmark.ground.registry import load
 from datasets import phantom
 from datasets.dataset import Volume
 from datasets.phantom import Phantom

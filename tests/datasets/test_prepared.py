@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.errors import BadInput
-from benchmark.experiment import training_volumes
-from benchmark.preparation import pack_dataset, prepare_shown
-from benchmark.store import Store
+from benchmark.cell.experiment import training_volumes
+from benchmark.ground.errors import BadInput
+from benchmark.records.store import Store
+from benchmark.study.preparation import pack_dataset, prepare_shown
 from datasets import h5_writer
 from datasets.checks import uses
 from datasets.dataset import Split, Volume

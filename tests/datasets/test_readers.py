@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.readers import hash_files, read_h5, read_names
 
 SHAPE = (3, 5, 7)

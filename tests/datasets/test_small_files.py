@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.nifti import count_channels, read_nifti
 from datasets.readers import read_h5, read_npz
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.synapse import Synapse
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import BadInput
+from benchmark.ground.errors import BadInput
 from datasets.checks import checked
 from datasets.dataset import Volume
 from datasets.prepared import Prepared, write
@@ -44,7 +44,7 @@ def write_target(target: str, folder: Path) -> None:
 
 def read(target: str, folder: Path):
     """The dataset, opened anew."""
-    from benchmark import registry
+    from benchmark.ground import registry
 
     if target == "pack":
         return Prepared(folder / "pack.h5")

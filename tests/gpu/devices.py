@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from benchmark import registry
+from benchmark.cell.training import _optimiser, _update, step_seconds
 from benchmark.conformance import SHIFTS, Subject, blob_volume, known_registrations, train
-from benchmark.environment import make_deterministic, peak_memory_mb, reset_peak_memory
-from benchmark.grid import parse_methods
-from benchmark.protocol import Protocol, get_protocol
-from benchmark.training import _optimiser, _update, step_seconds
+from benchmark.ground import registry
+from benchmark.ground.environment import make_deterministic, peak_memory_mb, reset_peak_memory
+from benchmark.ground.protocol import Protocol, get_protocol
+from benchmark.records.grid import parse_methods
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Step, Task
 from tests.gpu.simulated import DEVICE, second_device

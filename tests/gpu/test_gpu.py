@@ -9,10 +9,10 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from benchmark.experiment import run_cell
-from benchmark.grid import expand, parse_methods
-from benchmark.protocol import get_protocol
-from benchmark.store import Store
+from benchmark.cell.experiment import run_cell
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.grid import expand, parse_methods
+from benchmark.records.store import Store
 from datasets.prepared import open_dataset
 from datasets.registration import Recipe, Registrations
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig

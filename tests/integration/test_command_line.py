@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import cli
-from benchmark.store import CellFolder
+from benchmark import commands as cli
+from benchmark.records.store import CellFolder
 from tests.benchmarks.ratios import machine_seconds
 from tests.datasets.layouts import acdc_slices
 
@@ -369,12 +369,12 @@ def test_a_config_runs_as_a_file_of_options_and_a_bad_one_is_a_sentence(call: Ca
     [
         (
             "sys.argv = ['benchmark', '--help']\n"
-            "from benchmark.cli import main\n"
+            "from benchmark.commands import main\n"
             "with contextlib.suppress(SystemExit):\n"
             "    main()",
             {"torch", "monai", "mlflow", "optuna", "pandas", "numpy"},
         ),
-        ("import benchmark.session, methods.mean_teacher", {"monai", "mlflow", "optuna", "matplotlib"}),
+        ("import benchmark.study.session, methods.mean_teacher", {"monai", "mlflow", "optuna", "matplotlib"}),
     ],
     ids=["help", "runs"],
 )
@@ -415,7 +415,7 @@ def test_the_phantom_is_learnable_and_one_case_is_not_enough(tmp_path: Path) -> 
 
 VANDAL = """'''Methods that write into the data that they are given, one as numpy lets it, one as torch does.'''
 import torch
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from methods.supervised import Supervised
 
 @register("scribbler")

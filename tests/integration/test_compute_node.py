@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.preparation import pack_dataset, prepare_shown
-from benchmark.store import Store
+from benchmark.records.store import Store
+from benchmark.study.preparation import pack_dataset, prepare_shown
 from tests.datasets.layouts import acdc_slices
 from tests.integration.test_command_line import bench
 from tests.reports.test_without_torch import environment_without

@@ -9,13 +9,14 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from benchmark import fingerprint, registry
+from benchmark.ground import registry
+from benchmark.records import fingerprint
 from tests.datasets.layouts import acdc_slices
 from tests.integration.test_command_line import Call, call  # noqa: F401 - a fixture
 
 PLUGIN = '''
 """A plug-in whose loss changes while its results lie in a store."""
-from benchmark.registry import register
+from benchmark.ground.registry import register
 from methods.supervised import Supervised
 
 

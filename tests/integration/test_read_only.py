@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli
-from benchmark.experiment import run_cell
-from benchmark.grid import expand, parse_methods
-from benchmark.protocol import get_protocol
-from benchmark.store import Store
+from benchmark import commands as cli
+from benchmark.cell.experiment import run_cell
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.grid import expand, parse_methods
+from benchmark.records.store import Store
 from datasets.prepared import open_dataset
 from tests.conftest import Disk
 from tests.datasets.layouts import acdc_slices

@@ -14,12 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmark import cli
-from benchmark.experiment import run_cell
-from benchmark.files import checksum
-from benchmark.grid import Cell, expand, parse_methods
-from benchmark.protocol import get_protocol
-from benchmark.store import CellFolder, Store
+from benchmark import commands as cli
+from benchmark.cell.experiment import run_cell
+from benchmark.ground.files import checksum
+from benchmark.ground.protocol import get_protocol
+from benchmark.records.grid import Cell, expand, parse_methods
+from benchmark.records.store import CellFolder, Store
 from datasets.prepared import open_dataset, write
 from tests.datasets.layouts import acdc_slices
 
@@ -164,7 +164,7 @@ def test_other_labelled_cases_than_the_draw_s_are_found(store: Path, verify: Ver
     folder = alone(store, "label_propagation")
     forge_json(folder, "cell.json", labelled=["patient050"])
     cell = Cell(**json.loads((folder.path / "cell.json").read_text()))
-    from benchmark.store import describe_cell
+    from benchmark.records.store import describe_cell
 
     forge_json(folder, "record.json", **(json.loads(json.dumps(describe_cell(cell), default=str))))
     folder.path.rename(folder.path.with_name(cell.id))

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from datasets.slices import IGNORE, Batch
-from methods.cctr.contrast import (
+from methods.method import Step
+from methods.parts.contrast import (
     Anchors,
     ContrastHparams,
     PixelContrast,
@@ -16,7 +17,6 @@ from methods.cctr.contrast import (
     info_nce,
     pixel_features,
 )
-from methods.method import Step
 from tests.methods.memory import PeakMemory
 
 SIZE = 8

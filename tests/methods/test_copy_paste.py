@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmark import registry
 from benchmark.conformance import Subject, make_optimiser, masks_are_hidden, resumes, same_state, train
-from methods.copy_paste import EVERY, WarmUp
+from benchmark.ground import registry
 from methods.method import Step, Task
+from methods.parts.copy_paste import EVERY, WarmUp
 
 METHODS = ("bcp", "abd")
 

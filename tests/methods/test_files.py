@@ -3,8 +3,8 @@
 from pathlib import Path
 from statistics import median
 
-from benchmark import registry
 from benchmark.documentation import methods_page
+from benchmark.ground import registry
 
 ROOT = Path(__file__).parents[2]
 

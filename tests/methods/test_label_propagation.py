@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmark.cell.evaluation import predict
 from benchmark.conformance import blob_volume
-from benchmark.evaluation import predict
-from benchmark.protocol import get_protocol
+from benchmark.ground.protocol import get_protocol
 from datasets.dataset import Volume
 from datasets.registration import Candidate, Recipe
 from datasets.registration.engine import frame_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datasets.slices import IGNORE
-from methods.losses import cross_entropy, dice_loss, supervised_loss
+from methods.parts.losses import cross_entropy, dice_loss, supervised_loss
 
 
 def example(seed: int, ignored: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import registry
 from benchmark.conformance import Subject, masks_are_hidden
-from benchmark.grid import parse_methods
-from methods.ema import effective_decay, make_teacher, update_teacher
+from benchmark.ground import registry
+from benchmark.records.grid import parse_methods
 from methods.method import Method, Step, Task
+from methods.parts.ema import effective_decay, make_teacher, update_teacher
 
 MakeTask = Callable[..., Task]
 METHODS = [name for name in registry.entries("methods") if issubclass(registry.load("methods", name), Method)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark import registry
+from benchmark.ground import registry
 from methods.method import Step, Task
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from methods.cctr.contrast import info_nce
-from methods.tiles import balanced_contrast
+from methods.parts.contrast import info_nce
+from methods.parts.tiles import balanced_contrast
 from tests.methods.recorded import compare, labels, normal, outcome, record
 
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark import registry
-from methods.displacement import displaced
-from methods.losses import largest_components
+from benchmark.ground import registry
+from methods.bases.one_network import View
 from methods.mc_net import MCNet, mutual_consistency, sharpened
 from methods.method import Step
-from methods.one_network import View
-from methods.views import cut_out, cutmix_boxes
+from methods.parts.displacement import displaced
+from methods.parts.losses import largest_components
+from methods.parts.views import cut_out, cutmix_boxes
 from tests.methods.recorded import compare, entries, labels, normal, outcome, record
 from tests.methods.test_recorded_single import MakeTask, fill
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import registry
+from benchmark.ground import registry
 from datasets.slices import Batch
-from methods.adversarial import smoothness
+from methods.bases.one_network import View
 from methods.method import Step, Task
-from methods.one_network import View
+from methods.parts.adversarial import smoothness
 from methods.unimatch import PerturbedView
 from tests.methods.recorded import compare, labels, normal, outcome, record, recorded
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark import registry
-from methods.ema import update_teacher
-from methods.losses import cross_entropy, dice_loss
+from benchmark.ground import registry
 from methods.method import Step, Task
 from methods.networks.unet import UNet
+from methods.parts.ema import update_teacher
+from methods.parts.losses import cross_entropy, dice_loss
 from methods.urpc import feature_dropout, feature_noise
 from tests.methods.recorded import Outcome, compare, entries, labels, normal, outcome, record
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import registry
+from benchmark.ground import registry
 from tests.methods.recorded import FOLDER, recorded
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))

@@ -8,10 +8,10 @@ import torch
 from benchmark.conformance import SHIFTS, blob_volume
 from datasets.registration import Recipe
 from datasets.slices import IGNORE, Batch
-from methods.cctr.contrast import Anchors, ContrastHparams, PixelContrast
-from methods.cctr.reps import STRIDE, RegisteredPositives
-from methods.cctr.rsl import RegistrationHparams, RegistrationSupervision, warped_labels
 from methods.method import Step, Task
+from methods.parts.contrast import Anchors, ContrastHparams, PixelContrast
+from methods.registered.reps import STRIDE, RegisteredPositives
+from methods.registered.rsl import RegistrationHparams, RegistrationSupervision, warped_labels
 
 MakeTask = Callable[..., Task]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark import registry
+from benchmark.ground import registry
 from datasets.slices import IGNORE, Batch
-from methods.displacement import GRID, SUREST, displaced
-from methods.losses import largest_components, supervised_loss
+from methods.bases.one_network import View
 from methods.method import Step, Task
-from methods.one_network import View
-from methods.tiles import balanced_contrast, meetings, tiles
+from methods.parts.displacement import GRID, SUREST, displaced
+from methods.parts.losses import largest_components, supervised_loss
+from methods.parts.tiles import balanced_contrast, meetings, tiles
 from methods.unimatch import PerturbedView
 
 STEP = Step(15, 20)

@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from datasets.augmentation import blur
-from methods.views import boxes, cut_off_boxes, cut_out, cutmix_boxes, noisy, paste, strong_view
+from methods.parts.views import boxes, cut_off_boxes, cut_out, cutmix_boxes, noisy, paste, strong_view
 
 
 def images(n: int = 6, channels: int = 1, size: int = 40) -> torch.Tensor:

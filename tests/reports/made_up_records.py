@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from benchmark.records import Records
-from benchmark.store import CASE_COLUMNS
+from benchmark.records.store import CASE_COLUMNS
+from benchmark.records.table import Records
 
 METRICS = {"dsc": 0.8, "hd95": 6.0, "assd": 1.5, "nsd": 0.7, "rve": 0.1, "hd95_legacy": 4.0, "missed": 0.0}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import DiskFull
+from benchmark.ground.errors import DiskFull
 from reports import tuning
 from reports.leaderboard import in_markdown, leaderboard, to_csv, to_latex, to_markdown
 from reports.report import write_report

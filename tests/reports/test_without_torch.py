@@ -9,7 +9,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
-from benchmark.store import CellFolder
+from benchmark.records.store import CellFolder
 from tests.reports.made_up_records import cell, record, scores
 
 ROOT = Path(__file__).parents[2]

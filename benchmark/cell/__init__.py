@@ -1,0 +1,1 @@
+"""One cell, from data to record."""

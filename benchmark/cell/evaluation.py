@@ -1,0 +1,131 @@
+"""From volumes to predictions to rows of metrics, on each volume's native grid."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmark.cell.metrics import volume_metrics
+from benchmark.ground.protocol import Protocol
+from datasets.dataset import Volume
+from datasets.slices import resize_image
+from methods.method import Method, Propagator
+from methods.parts.losses import most_likely
+
+SLICES_AT_ONCE = 32
+VOXEL_SPACING = (1.0, 1.0, 1.0)
+
+
+def predict(
+    method: Method | Propagator,
+    volumes: Sequence[Volume],
+    protocol: Protocol,
+    device: torch.device,
+    reported_only: bool = False,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Each network's classes for each volume, in order: (D, H, W) uint8 on the native grid. The method's mode is left as it was.
+
+    Slices of several volumes go through the networks together. Probabilities are resized to the native slice size (bilinear) before
+    the argmax. reported_only: the first network alone.
+    """
+    if isinstance(method, Propagator):
+        for volume in volumes:
+            yield {name: label.cpu().numpy() for name, label in method.segment(replace(volume, label=None)).items()}
+        return
+    waiting = deque(volumes)
+    known: dict[str, Tensor] = {}
+    for chunk in _chunks(volumes, protocol.image_size):
+        for network, probabilities in _probabilities(method, chunk.to(device), reported_only).items():
+            known[network] = torch.cat([known[network], probabilities]) if network in known else probabilities
+        slices = len(next(iter(known.values())))
+        while waiting and waiting[0].image.shape[1] <= slices:
+            depth, *native = waiting.popleft().image.shape[1:]
+            yield {network: _classes(p[:depth], native) for network, p in known.items()}
+            known, slices = {network: p[depth:] for network, p in known.items()}, slices - depth
+
+
+def _chunks(volumes: Sequence[Volume], size: int) -> Iterator[Tensor]:
+    """The volumes' slices (N, C, size, size), SLICES_AT_ONCE together, the rest last."""
+    left = []
+    for volume in volumes:
+        left.append(resize_image(volume, size))
+        if sum(map(len, left)) >= SLICES_AT_ONCE:
+            *full, rest = torch.cat(left).split(SLICES_AT_ONCE)
+            left = [rest]
+            yield from full
+    if left:
+        yield torch.cat(left)
+
+
+@torch.no_grad()
+def _probabilities(method: Method, image: Tensor, reported_only: bool) -> dict[str, Tensor]:
+    """Each network's class probabilities (N, K, P, P) in evaluation mode."""
+    training = method.training
+    method.eval()
+    found = method.predictions(image)
+    method.train(training)
+    return dict(list(found.items())[:1]) if reported_only else found
+
+
+@torch.no_grad()
+def _classes(probabilities: Tensor, native: list[int]) -> np.ndarray:
+    """The most likely classes (D, H, W) uint8 at the native slice size."""
+    parts = probabilities.split(SLICES_AT_ONCE)
+    full = (F.interpolate(part, native, mode="bilinear", align_corners=False) for part in parts)
+    return torch.cat([most_likely(part)[1].to(torch.uint8) for part in full]).cpu().numpy()
+
+
+def evaluate(
+    method: Method | Propagator,
+    volumes: Sequence[Volume],
+    classes: tuple[str, ...],
+    protocol: Protocol,
+    device: torch.device,
+    columns: dict[str, str],
+) -> list[dict[str, Any]]:
+    """Rows of the long table for labelled volumes: ``columns`` (test_set, selection) with case, volume, network, class, metric, value.
+
+    Distances are in mm, or in voxels where the data stores no spacing.
+    """
+    rows = []
+    for volume, predictions in zip(volumes, predict(method, volumes, protocol, device), strict=True):
+        assert volume.label is not None
+        spacing = volume.spacing if volume.spacing_known else VOXEL_SPACING
+        for network, prediction in predictions.items():
+            for label, metric, value in volume_metrics(prediction, volume.label, len(classes), spacing, protocol.tolerance):
+                place = {"case": volume.case, "volume": volume.name, "class": classes[label], "network": network}
+                rows.append({**columns, **place, "metric": metric, "value": value})
+    return rows
+
+
+def validation_score(method: Method, volumes: list[Volume], classes: int, protocol: Protocol, device: torch.device) -> float:
+    """Mean DSC of the reported network over foreground classes and volumes, both-empty counted as 1."""
+    scores = []
+    for volume, predictions in zip(volumes, predict(method, volumes, protocol, device, reported_only=True), strict=True):
+        assert volume.label is not None
+        (prediction,) = predictions.values()
+        for label in range(1, classes):
+            found, truth = prediction == label, volume.label == label
+            total = int(found.sum()) + int(truth.sum())
+            scores.append(2 * int((found & truth).sum()) / total if total else 1.0)
+    return float(np.mean(scores))
+
+
+def never_predicted(
+    method: Method, volumes: list[Volume], classes: tuple[str, ...], protocol: Protocol, device: torch.device
+) -> list[str]:
+    """The foreground classes that are in some of the volumes and in no prediction of the reported network."""
+    there, found = np.zeros(len(classes), dtype=bool), np.zeros(len(classes), dtype=bool)
+    for volume, predictions in zip(volumes, predict(method, volumes, protocol, device, reported_only=True), strict=True):
+        assert volume.label is not None
+        (prediction,) = predictions.values()
+        found[np.unique(prediction)] = True
+        there[np.unique(volume.label)] = True
+    return [name for name, missing in zip(classes[1:], (there & ~found)[1:], strict=True) if missing]

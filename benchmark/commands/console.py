@@ -1,0 +1,71 @@
+"""What the commands share: the application, where they print, and how."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmark.ground.faults import DEBUG
+from benchmark.ground.redaction import for_records, without_secrets
+
+app = typer.Typer(
+    name="benchmark",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compare semi-supervised medical image segmentation methods under rules that are equal for all.",
+)
+ANY_WIDTH = 10_000
+out = Console(width=None if sys.stdout.isatty() else ANY_WIDTH)  # a pipe or a file has no width: nothing is cut or wrapped
+err = Console(stderr=True)
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error came from.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+def note(text: str) -> None:
+    """Say something beside the result."""
+    err.print(without_secrets(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def wrote(files: list[Path]) -> None:
+    """Name the files that a command wrote."""
+    for file in files:
+        err.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+def escaped(error: object) -> str:
+    """An error's text for printing: without secrets, its brackets no markup."""
+    from rich.markup import escape
+
+    return escape(without_secrets(str(error)))
+
+
+def command_line() -> str:
+    """The command line as records hold it."""
+    return for_records(shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]))
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command with a word and the exit code that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        err.print("stopped; the same command continues from here")
+        raise typer.Exit(getattr(stopped, "code", 130)) from None

@@ -1,0 +1,119 @@
+"""What ran a cell: versions, revision, device; and the switches that make it deterministic."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmark.ground.errors import BadInput
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTEXT_MB = 600
+"""What a process takes of a GPU besides tensors, about."""
+
+PACKAGES = ("torch", "monai", "numpy", "scipy", "pandas")
+
+
+def pick_device(name: str) -> str:
+    """``auto`` becomes cuda where there is one, else cpu.
+
+    Raises:
+        BadInput: the device is not one that torch has here.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError):
+        raise BadInput(f"--device: {name!r} is not available here; expected auto, cpu, cuda or cuda:N") from None
+    return name
+
+
+def make_deterministic() -> None:
+    """One thread a cell on CPUs (sums then do not depend on the machine's cores) and deterministic kernels everywhere."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # A guard for debugging that costs a tenth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+
+
+@cache
+def describe(device: str) -> dict[str, Any]:
+    """Versions, git revision, platform and device, for the record."""
+    import torch
+
+    return {
+        "python": sys.version.split()[0],
+        **{package: metadata.version(package) for package in PACKAGES},
+        "platform": platform.platform(terse=True),
+        "processor": platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "revision": _revision(),
+    }
+
+
+def _revision() -> str:
+    """The checkout's git revision, with ``+`` where files differ from it; "unknown" outside a checkout."""
+    try:
+        revision = _git("rev-parse", "--short=12", "HEAD")
+        return revision + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def reset_peak_memory(device: str) -> None:
+    """Start counting peak memory anew (per process on Linux, per device on CUDA)."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return
+
+
+def peak_memory_mb(device: str) -> float:
+    """Peak memory since ``reset_peak_memory``, MB: the device's on CUDA, else this process's resident set."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e3
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def gpu_memory(device: str) -> list[float] | None:
+    """MB that this process has needed of the GPU at most, its CUDA context included, and MB that the GPU has; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return [
+        torch.cuda.max_memory_reserved(device) / 1e6 + CONTEXT_MB,
+        torch.cuda.get_device_properties(device).total_memory / 1e6,
+    ]

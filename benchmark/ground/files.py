@@ -1,0 +1,112 @@
+"""Files that are whole or not there, and that tell when they are no longer what was written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from benchmark.ground.errors import DiskFull
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+DIGEST_BYTES = 32
+LONGEST_NAME = 120
+
+
+def checksum(content: bytes) -> str:
+    """SHA-256, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def safe_name(text: str) -> str:
+    """A file's name from text that may hold anything, without a suffix; what is long ends in a digest instead."""
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
+    return name if len(name.encode()) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 4]}-{checksum(text.encode())[:12]}"
+
+
+@contextmanager
+def disk_full_is_told(folder: Path | None = None) -> Iterator[None]:
+    """Turn the operating system's word for a disk that takes nothing more into DiskFull, which names the folder and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where = folder or error.filename or "the store"
+        if error.errno == errno.EROFS:
+            found = f"the disk of {where} can only be read; mount it to be written, or name another folder,"
+        else:
+            found = f"no space is left on the disk (or in the quota) of {where}; free some"
+        raise DiskFull(f"{found} and repeat the command: it continues, nothing is lost") from error
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Rename what is damaged to ``<name>.damaged-<time>``, and say so on stderr: it can be looked at, and is made again."""
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:4]}")
+    os.replace(path, aside)
+    print(f"warning: {path} {reason}; it is now {aside.name}, and made again", file=sys.stderr, flush=True)
+
+
+def make_way(file: Path) -> None:
+    """Set aside a folder, a link, or whatever else stands in the place of a file."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not stat.S_ISREG(file.lstat().st_mode):
+            set_aside(file, "is a folder, link or device, expected a file")
+
+
+def read_plain(path: Path, most: int | None = None) -> bytes:
+    """The content of a file, or its first ``most`` bytes; neither a link is followed nor is anything waited for.
+
+    Raises:
+        OSError: it is not there, is no plain file (a folder, link, pipe, device), or cannot be read.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        return file.read() if most is None else file.read(most)
+
+
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write so that ``path`` is either the old file or the whole new one, also after a crash (not after one of the machine unless durable).
+
+    Raises:
+        DiskFull: the old file is still there then.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # process numbers repeat on other machines and in containers
+    with disk_full_is_told(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            make_way(path)
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            error.filename, error.filename2 = str(path), None  # what the user knows of
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a report's text, as ``write_atomically``; it can be made again, so that the disk's own time to keep it is good enough."""
+    write_atomically(path, text.encode(), durable=False)
+
+
+def seal(content: bytes) -> bytes:
+    """The content after its SHA-256 (32 bytes)."""
+    return hashlib.sha256(content).digest() + content
+
+
+def unseal(sealed: bytes) -> bytes | None:
+    """What ``seal`` was given; None where a bit has changed or the end is missing."""
+    digest, content = sealed[:DIGEST_BYTES], sealed[DIGEST_BYTES:]
+    return content if hashlib.sha256(content).digest() == digest else None

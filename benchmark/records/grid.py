@@ -1,0 +1,223 @@
+"""Cells and grids: what a command asks for, and what makes two cells the same.
+
+Methods are a comma list in the words of ``benchmark.ground.grammar``, e.g. ``cctr[rsl=false,reps=false],cps``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.ground import registry
+from benchmark.ground.errors import BadInput
+from benchmark.ground.grammar import as_typed, split_item, split_list
+from benchmark.ground.protocol import Protocol
+
+if TYPE_CHECKING:
+    from datasets.dataset import Dataset
+
+
+def digest(value: Any) -> str:
+    """Short hash (12 hex digits) of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+class Trial(BaseModel):
+    """What a tuner's trial is besides its cell: its study, the variant that is tuned, its number (0 has the published values), how and
+    in which ranges was searched.
+
+    prune_below: (step, DSC) pairs: training ends at a step where the best validation score so far is below.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    study: str
+    of: str
+    number: int
+    sampler: str
+    searched: dict[str, dict[str, Any]]
+    prune_below: tuple[tuple[int, float], ...] = ()
+
+
+class Spent(BaseModel):
+    """What finding a tuned cell's hparams took: trials, training steps, seconds of training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    trials: int
+    steps: int
+    seconds: float
+
+
+class Cell(BaseModel):
+    """One (dataset, method + hparams, budget, draw, seed, protocol): what is run, stored, resumed and reported.
+
+    hparams holds every value, defaults included; ``variant`` is the text by which reports call it.
+    labelled: the case ids that the draw labels. trial: set for a tuner's trial, which is scored on the validation cases alone. tuning: set
+    where a tuner found the hparams. data: where the data lies, which is no part of the identity. replaces: the stamp of a finished outcome
+    that is to be made again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: str = Field(pattern=f"^{registry.NAME}$")
+    data_hash: str = Field(max_length=128)
+    method: str = Field(pattern=f"^{registry.NAME}$")
+    variant: str = Field(max_length=500)
+    hparams: dict[str, Any] = Field(max_length=500)
+    labels: int
+    draw: int
+    seed: int
+    labelled: tuple[str, ...] = Field(max_length=100_000)
+    protocol: Protocol
+    trial: Trial | None = None
+    tuning: Spent | None = None
+    data: Path | None = Field(default=None, exclude=True)
+    command: str = Field(default="", exclude=True)
+    replaces: str | None = Field(default=None, exclude=True)
+
+    @property
+    def id(self) -> str:
+        """Short hash of everything that can change the result."""
+        same = self.model_dump(mode="json", exclude={"variant", "labels", "trial", "tuning", "protocol"})
+        same["protocol"] = self.protocol.rules()
+        if self.kind != "run":
+            same |= {"kind": self.kind, "trial": self.trial and self.trial.model_dump(mode="json")}
+        return digest(same)
+
+    @property
+    def kind(self) -> Literal["run", "tuned", "trial"]:
+        """A tuner's trial, a run with what a tuner found, or a plain run."""
+        return "trial" if self.trial else "tuned" if self.tuning else "run"
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.labels} labelled, draw {self.draw}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A method as named on the command line, with all its hparams resolved."""
+
+    method: str
+    variant: str
+    hparams: dict[str, Any]
+
+
+def parse_methods(text: str) -> list[Selection]:
+    """The methods that a comma list names; ``all`` is every method with its defaults.
+
+    Raises:
+        BadInput: bad grammar, an unknown method, an unknown hparam or a value that it refuses.
+    """
+    items = registry.entries("methods") if text.strip() == "all" else split_list(text)
+    names = [split_item("--methods", item) for item in items]
+    for name, _ in names:  # all names are checked before the first import of a method: a typo answers at once
+        registry.check_name("methods", name)
+    selections = [resolve("--methods", name, given) for name, given in names]
+    if not selections:
+        raise BadInput("--methods names no method; expected a comma list such as cctr,cps")
+    return list({s.variant: s for s in selections}.values())
+
+
+def resolve(option: str, name: str, given: dict[str, Any]) -> Selection:
+    """The method with these values, its other hparams at their defaults; ``option`` is named in errors.
+
+    Raises:
+        BadInput: an unknown hparam or a value that it refuses.
+    """
+    schema = registry.load("methods", name).Hparams  # type: ignore[attr-defined]
+    try:
+        hparams = schema(**given).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(schema.model_fields) or "none"
+        where = ".".join(map(str, first["loc"]))
+        wrong = f"{name}[{where}={as_typed(first['input'])}]"
+        raise BadInput(f"{option}: {wrong}: {first['msg'].lower()}; {name}'s parameters: {known}") from None
+    defaults = schema().model_dump(mode="json")
+    changed = [f"{key}={as_typed(value)}" for key, value in hparams.items() if value != defaults[key]]
+    return Selection(name, f"{name}[{','.join(changed)}]" if changed else name, hparams)
+
+
+def parse_labels(text: str, available: int) -> list[int]:
+    """Budgets from a comma list of case counts, or ``all``.
+
+    Raises:
+        BadInput: not a number, below 1, or more than the ``available`` training cases.
+    """
+    budgets = []
+    for item in split_list(text):
+        if item != "all" and not re.fullmatch(r"[+-]?\d+", item):
+            raise BadInput(f"--labels: {item!r} is not a number of cases; expected e.g. 1,3,7 or all")
+        count = available if item == "all" else int(item)
+        if not 1 <= count <= available:
+            raise BadInput(
+                f"--labels: {count} cases cannot be labelled; expected 1 to {available}, the number of training cases"
+            )
+        budgets.append(count)
+    if not budgets:
+        raise BadInput("--labels names no budget; expected a comma list such as 1,3,7, or all")
+    return list(dict.fromkeys(budgets))
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """A comma list of whole numbers from 0 up.
+
+    Raises:
+        BadInput: anything else, naming ``option``.
+    """
+    items = split_list(text)
+    if not items or any(not item.isdecimal() for item in items):
+        raise BadInput(f"{option}: {text!r} is not a comma list of whole numbers such as 0,1,2")
+    return list(dict.fromkeys(int(item) for item in items))
+
+
+def expand(
+    dataset: Dataset,
+    selections: list[Selection],
+    budgets: list[int],
+    runs: list[tuple[int, int]],
+    protocol: Protocol,
+    command: str,
+) -> list[Cell]:
+    """All cells: each selection at each budget for each run (draw, seed). Runs are outermost, so that whole comparisons complete early;
+    within a run, selections come in the order in which they were named.
+    """
+    from datasets.draws import labelled_cases
+
+    data_hash, train, groups = dataset.data_hash(), dataset.split.train, dataset.train_groups
+    return [
+        Cell(
+            dataset=dataset.name,
+            data_hash=data_hash,
+            method=selection.method,
+            variant=selection.variant,
+            hparams=selection.hparams,
+            labels=budget,
+            draw=draw,
+            seed=seed,
+            labelled=labelled_cases(dataset.name, train, budget, draw, groups),
+            protocol=protocol,
+            data=dataset.path,
+            command=command,
+        )
+        for draw, seed in runs
+        for selection in selections
+        for budget in budgets
+    ]
+
+
+def parse_runs(runs: int | None, draws: str | None, seeds: str | None) -> list[tuple[int, int]]:
+    """(draw, seed) pairs: run r is draw r with seed r; or all draws crossed with all seeds.
+
+    Raises:
+        BadInput: both ways at once, or not a list of whole numbers.
+    """
+    if draws is None and seeds is None:
+        return [(r, r) for r in range(runs or 1)]
+    if runs is not None:
+        raise BadInput("--runs pairs draws with seeds; expected either --runs, or --draws and --seeds, not both")
+    return [(d, s) for d in parse_numbers("--draws", draws or "0") for s in parse_numbers("--seeds", seeds or "0")]

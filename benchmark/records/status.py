@@ -1,0 +1,84 @@
+"""What has become of the cells of a store: done, running where and since when, failed and why, damaged, still to do."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.ground.errors import BadInput
+from benchmark.records.fingerprint import what_changed
+from benchmark.records.grid import Cell
+from benchmark.records.schema import BadRecord, read_cell
+from benchmark.records.store import CellFolder, Store
+from benchmark.study.display import duration
+
+STATES = ("done", "outdated", "running", "failed", "damaged", "to do")
+
+
+@dataclass(frozen=True)
+class Status:
+    """A cell's state, one of STATES, and what is to be said of it: who runs it, how far it is, why it failed, which file is damaged."""
+
+    folder: CellFolder
+    cell: Cell
+    state: str
+    note: str
+
+
+def statuses(store: Store) -> tuple[list[Status], list[str]]:
+    """Every cell that was ever asked for, by dataset, budget, method and run; and what is said of folders whose cell cannot be read.
+
+    Raises:
+        BadInput: there is no such store.
+    """
+    if not store.root.is_dir():
+        raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+    found, unreadable = [], [f"{path} is reached by a link, and links in a store are not followed" for path in store.linked()]
+    for folder in store.planned():
+        try:
+            cell = read_cell(folder.path / "cell.json")
+        except FileNotFoundError:
+            unreadable.append(f"{folder.path / 'cell.json'} is not there")
+        except (OSError, BadRecord) as error:
+            unreadable.append(str(error))
+        else:
+            found.append(Status(folder, cell, *_state(folder, cell)))
+    return sorted(found, key=lambda s: (s.cell.dataset, s.cell.labels, s.cell.variant, s.cell.draw, s.cell.seed)), unreadable
+
+
+def counts(found: list[Status]) -> str:
+    """How many cells are in each state."""
+    numbers = Counter(status.state for status in found)
+    return ", ".join(f"{numbers[state]} {state}" for state in STATES if numbers[state]) or "no cell"
+
+
+def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:
+    damaged = folder.damaged()
+    if damaged:
+        return "damaged", f"not as written: {', '.join(damaged)}; `retry` runs it again"
+    if damaged is not None:
+        return _finished(folder, cell)
+    free = not folder.held()
+    record, note = folder.record(), folder.progress()
+    if free and record is not None:
+        return "failed", (str(record.get("error")).splitlines() or ["no error was noted"])[0]
+    how_far = f"step {note['step']}/{note['total']}" if note else ""
+    if not free:
+        return "running", f"{_where(note)} {how_far}".strip() if note else "not a step done yet"
+    return "to do", f"{how_far} done, then cut off ({_where(note)})" if note and folder.checkpoint.exists() else ""
+
+
+def _finished(folder: CellFolder, cell: Cell) -> tuple[str, str]:
+    """Done, or outdated: made by other code than there is now."""
+    try:
+        changed = what_changed(cell, folder.code())
+    except BadInput:
+        return "done", f"the method {cell.method} is not known here, so its code was not compared; --plugin names its file"
+    return ("outdated", f"made by other code ({changed}); `retry --stale` runs it again") if changed else ("done", "")
+
+
+def _where(note: dict[str, Any]) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(note["since"]))
+    return f"on {note['host']}, process {note['process']}, {note['device']}, since {since} ({duration(time.time() - note['since'])})"

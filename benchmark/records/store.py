@@ -1,0 +1,335 @@
+"""Cell folders on disk: atomic, locked, checksummed. The records here are the truth; everything else can be rebuilt from them.
+
+    <store>/<dataset>/<method>/<cell id>/
+      cell.json  history.csv  checkpoint (while running)  model.safetensors  best.safetensors  cases.csv  record.json  .done
+
+A file becomes visible only when it is whole. ``.done`` holds the checksums of the others and is written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from benchmark.ground.errors import BadInput
+from benchmark.ground.files import checksum, disk_full_is_told, make_way, read_plain, set_aside, write_atomically
+from benchmark.ground.redaction import for_records
+from benchmark.records.fingerprint import Code
+from benchmark.records.grid import Cell, digest
+from benchmark.records.schema import MAX_BYTES, VERSION, BadRecord, Note, Record, read
+
+DONE, CHECKPOINT, PROGRESS, KEPT = ".done", "checkpoint", ".progress", ".kept"
+WEIGHTS, BEST = "model.safetensors", "best.safetensors"
+"""The last weights, which are reported; and those that did best on the validation cases, where they are others."""
+
+FILES = {"cell.json", "history.csv", WEIGHTS, BEST, "cases.csv", "record.json"}
+"""What a finished cell consists of; other names count for nothing, whatever its ``.done`` says."""
+
+LEASE_BYTES = 4096
+ABSENT = "absent:"
+"""Before the checksum of a file that was left behind when its cell was exported."""
+
+CASE_COLUMNS = ["test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
+
+
+LEASE = "BENCHMARK_LEASE_SECONDS"
+"""Environment variable: without a sign of life for this long, a cell's holder on another machine counts as dead."""
+
+BUSY = (filelock.Timeout, getattr(filelock, "LeaseSettingsMismatch", filelock.Timeout))
+"""What acquiring a lease raises where another has it, and where another of a different length came between reading and acquiring."""
+
+
+def _lease_seconds(path: Path) -> float:
+    """The length that the lease at ``path`` names, for all who want a cell must go by the same; that of LEASE or 60 where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        named = re.search(r"^duration=([\d.]+)$", read_plain(path, LEASE_BYTES).decode(), re.MULTILINE)
+        if named and float(named[1]) > 0:
+            return float(named[1])
+    text = os.environ.get(LEASE, "60")
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or not float(text):
+        raise BadInput(f"{LEASE} is {text!r}; expected seconds, such as 60")
+    return float(text)
+
+
+class Hold:
+    """A cell that this process holds. ``lost``: it was silent for so long (paused, cut off) that another process may have taken over."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    @property
+    def lost(self) -> bool:
+        """Whether to leave the cell alone from now on."""
+        return getattr(self._lock, "compromise", None) is not None
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """A cell's folder, and what may be asked of it."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The exact state for resuming; gone once the cell is finished."""
+        return self.path / CHECKPOINT
+
+    def done(self, *names: str, replaces: str | None = None) -> bool:
+        """Whether the cell is finished and every file, or those named, is as it was written; and is not the outcome ``replaces`` (a
+        ``stamp``), which is to be made again.
+        """
+        return self.damaged(*names) == [] and (replaces is None or self.stamp() != replaces)
+
+    def stamp(self) -> str | None:
+        """What tells a cell's outcome from any other of it; None where it is not finished."""
+        try:
+            return checksum(read_plain(self.path / DONE, MAX_BYTES))
+        except OSError:
+            return None
+
+    def damaged(self, *names: str) -> list[str] | None:
+        """Of a finished cell's files, or those named, the ones that are not as they were written; None where the cell is not finished.
+        What an export left out is as it should be, unless it is named.
+        """
+        try:
+            content = read_plain(self.path / DONE, MAX_BYTES)
+        except OSError:
+            return None
+        try:
+            sums = json.loads(content)
+        except (ValueError, RecursionError):
+            sums = None
+        if not isinstance(sums, dict) or not sums or not FILES.issuperset(sums):
+            return [DONE]
+        return [name for name in names or sums if not self._is_whole(name, str(sums.get(name)), may_be_absent=not names)]
+
+    def _is_whole(self, name: str, expected: str, may_be_absent: bool) -> bool:
+        try:
+            return checksum(read_plain(self.path / name)) == expected.removeprefix(ABSENT)
+        except FileNotFoundError:
+            return may_be_absent and expected.startswith(ABSENT)
+        except OSError:
+            return False
+
+    def read_record(self) -> dict[str, Any]:
+        """The cell's record, of success or failure, as ``schema.Record``; of its fields those that it has.
+
+        Raises:
+            OSError: there is none (yet).
+            BadRecord: it is no record; the message names it.
+        """
+        return read(Record, self.path / "record.json").model_dump(mode="json", exclude_unset=True)
+
+    def record(self) -> dict[str, Any] | None:
+        """As ``read_record``; None where there is none or it is no record."""
+        try:
+            return self.read_record()
+        except (OSError, BadRecord):
+            return None
+
+    def code(self) -> Code | None:
+        """The code that made the cell; None where that is not known."""
+        record = self.record()
+        return Code(**record["code"]) if record and record.get("code") else None
+
+    def lease(self) -> Any:
+        """The cell's lock, not taken: a file that names its holder (host, process), who gives a sign of life every third of a lease.
+
+        A dead holder on this machine is seen at once; one elsewhere when the file has not changed for a lease by the clock of who waits,
+        so that clocks may differ. An older filelock leaves it to the operating system, which works on one machine.
+        """
+        path = self.path / ".lease"
+        if hasattr(filelock, "SoftFileLease"):
+            return filelock.SoftFileLease(path, lease_duration=_lease_seconds(path), thread_local=False)
+        return filelock.FileLock(path, thread_local=False)
+
+    def held(self) -> bool:
+        """Whether a process holds the cell: a copy of its lease is asked, so that nothing in the store is taken or written.
+
+        An older filelock leaves it to the operating system, which can only be asked by taking it. Where there is no place for a copy, a
+        cell with a lease counts as held.
+        """
+        if not (self.path / ".lease").is_file():
+            return False
+        if not hasattr(filelock, "SoftFileLease"):
+            with self.lock() as hold:
+                return hold is None
+        with contextlib.suppress(OSError, *BUSY), tempfile.TemporaryDirectory() as folder:
+            copy = CellFolder(Path(folder))
+            (copy.path / ".lease").write_bytes(read_plain(self.path / ".lease", LEASE_BYTES))
+            lock = copy.lease()
+            lock.acquire(timeout=0)
+            lock.release()
+            return False
+        return True
+
+    def _make(self) -> None:
+        """Make the folder; a file in its place is set aside.
+
+        Raises:
+            BadInput: it, or one above it in the store, is a link.
+        """
+        for place in (self.path.parent.parent, self.path.parent, self.path):
+            if place.is_symlink():
+                raise BadInput(f"{place} is a link, and links in a store are not followed; put the folder itself there")
+            if place.exists() and not place.is_dir():
+                set_aside(place, "is no folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[Hold | None]:
+        """Hold the cell; yields None where another process holds it."""
+        self._make()
+        make_way(self.path / ".lease")
+        lock = self.lease()
+        try:
+            with disk_full_is_told(self.path):
+                lock.acquire(timeout=0)
+        except BUSY:
+            yield None
+            return
+        try:
+            yield Hold(lock)
+        finally:
+            lock.release()
+
+    def tell(self, progress: dict[str, Any]) -> None:
+        """Leave a note of how far the cell is, for those who watch from elsewhere; nothing depends on it."""
+        with contextlib.suppress(OSError, BadInput):
+            write_atomically(self.path / PROGRESS, json.dumps(progress).encode(), durable=False)
+
+    def progress(self) -> dict[str, Any] | None:
+        """The last note of who runs the cell, or ran it when it was cut off, and how far it is."""
+        try:
+            return read(Note, self.path / PROGRESS).model_dump()
+        except (OSError, BadRecord):
+            return None
+
+    def keep(self, code: Code) -> None:
+        """Note that the cell was used, as it is, by a command whose own code is ``code``: reports mark it."""
+        self.write(KEPT, code.id)
+
+    def plan(self, cell: Cell) -> None:
+        """Put down what the cell is, before it runs: reports show that it was asked for."""
+        content, path = cell.model_dump_json(indent=1).encode(), self.path / "cell.json"
+        self._make()
+        with contextlib.suppress(OSError):
+            if read_plain(path) == content:
+                return
+        self.write(path.name, content)
+
+    def begin(self) -> None:
+        """Clear away what an attempt that failed, was killed or was damaged left, but its checkpoint."""
+        self.clear(DONE, KEPT, BEST, "record.json", *(file.name for file in self.path.glob(".*.tmp")))
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Write one of the cell's files atomically."""
+        write_atomically(self.path / name, _bytes(content))
+
+    def finish(self, files: dict[str, bytes | str]) -> None:
+        """Write the final files, then ``.done`` with their checksums, then drop the checkpoint."""
+        for name, content in files.items():
+            self.write(name, content)
+        self.write(DONE, json.dumps({name: checksum(_bytes(content)) for name, content in files.items()}, indent=1))
+        self.clear(CHECKPOINT, PROGRESS)
+
+    def clear(self, *names: str) -> None:
+        """Remove these of the cell's files."""
+        for name in names:
+            make_way(self.path / name)
+            (self.path / name).unlink(missing_ok=True)
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+class Store:
+    """A folder of cells. cache: where prepared data and registrations are, if not in it."""
+
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        self.root = root
+        self.cache = cache or root / "cache"
+
+    def folder(self, cell: Cell) -> CellFolder:
+        """Where the cell lives."""
+        return CellFolder(self.root / cell.dataset / cell.method / cell.id)
+
+    def folders(self) -> list[CellFolder]:
+        """Every cell that has a record, finished or failed."""
+        return [folder for folder in self.planned() if (folder.path / "record.json").exists()]
+
+    def planned(self) -> list[CellFolder]:
+        """Every cell that a command has asked for, whether it has run or not."""
+        return [CellFolder(path) for path in self._cells() if not self._led_out(path)]
+
+    def linked(self) -> list[Path]:
+        """Folders of cells to which only a link leads, out of the store as like as not: they count for nothing."""
+        return [path for path in self._cells() if self._led_out(path)]
+
+    def _cells(self) -> list[Path]:
+        return sorted({path.parent for name in ("cell.json", "record.json") for path in self.root.glob(f"*/*/*/{name}")})
+
+    @staticmethod
+    def _led_out(path: Path) -> bool:
+        return any(place.is_symlink() for place in (path.parent.parent, path.parent, path))
+
+    @property
+    def registrations(self) -> Path:
+        """Folder of cached registrations, shared by all cells."""
+        return self.cache / "registration"
+
+    @property
+    def datasets(self) -> Path:
+        """Folder of prepared datasets, which cells read."""
+        return self.cache / "datasets"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report on this store.
+
+        Raises:
+            BadInput: it, or a folder in it, is a link: reports would be written elsewhere.
+        """
+        folder = self.root / "report"
+        for place in (folder, *(Path(above) / name for above, names, _ in os.walk(folder) for name in names)):
+            if place.is_symlink():
+                raise BadInput(
+                    f"{place} is a link, and links in a store are not followed; remove it, or write elsewhere (--out)"
+                )
+        return folder
+
+
+def describe_cell(cell: Cell) -> dict[str, Any]:
+    """The part of a record that is known before a cell runs."""
+    return {
+        "version": VERSION,
+        "cell": cell.id,
+        "dataset": cell.dataset,
+        "kind": cell.kind,
+        "method": cell.method,
+        "variant": cell.variant,
+        "labels": cell.labels,
+        "draw": cell.draw,
+        "seed": cell.seed,
+        "protocol": cell.protocol.name,
+        "protocol_title": cell.protocol.title,
+        "steps": cell.protocol.steps,
+        "command": for_records(cell.command),
+        "trial": cell.trial and cell.trial.model_dump(mode="json"),
+        "tuning": cell.tuning and cell.tuning.model_dump(mode="json"),
+        "hparams": cell.hparams,
+        "labelled": list(cell.labelled),
+        "data_hash": cell.data_hash,
+        "draw_hash": digest(cell.labelled),
+        "protocol_hash": digest(cell.protocol.rules()),
+    }

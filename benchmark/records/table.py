@@ -1,0 +1,272 @@
+"""Records of stores as two tables: what reports are made from. Needs neither torch nor the data."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from benchmark.ground.errors import BadInput
+from benchmark.records.fingerprint import UNKNOWN
+from benchmark.records.schema import BadRecord, read_cell
+from benchmark.records.store import CASE_COLUMNS, KEPT, CellFolder, Store, describe_cell
+
+NOT_IN_TABLE = ("environment", "labelled", "traceback", "version", "effective")
+
+
+@dataclass(frozen=True)
+class Records:
+    """What stores hold: ``cells``, a row a cell; ``cases``, the long table of metrics (columns ``cell`` and CASE_COLUMNS).
+
+    A cell's outcome is "done", "failed", or "unfinished": asked for, and not run to its end yet. Its ``code_hash`` says which code made
+    it; ``kept``, that it was used by a command whose own code was another. notes: sentences on what was left out, and why.
+    """
+
+    cells: pd.DataFrame
+    cases: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def select(self, mask: pd.Series) -> Records:
+        """The records of the cells for which ``mask`` holds."""
+        cells = self.cells[mask]
+        return replace(self, cells=cells, cases=self.cases[self.cases["cell"].isin(cells["cell"])])
+
+    def without_trials(self) -> Records:
+        """Records of runs alone: trials of a tuner were scored on validation cases and stand in no leaderboard."""
+        return self.select(self.cells["kind"] != "trial")
+
+
+def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Records:
+    """Tables of everything that stores hold; a cell that several hold counts once. Its files' checksums are held to.
+
+    code: of runs of one method at one budget that different code made, only those of the newest are taken, so that no mean mixes them; or
+    all are, those of older code as variants of their own.
+
+    Raises:
+        BadInput: a store is not there.
+    """
+    found: dict[tuple[str, str], tuple[dict[str, Any], CellFolder]] = {}
+    notes: list[str] = []
+    for store in stores:
+        if not store.root.is_dir():
+            raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+        notes += [f"left out: {path} is reached by a link, and links in a store are not followed" for path in store.linked()]
+        for folder in store.planned():
+            try:
+                row = _row(folder)
+            except BadRecord as error:
+                notes.append(f"left out: {error}")
+                continue
+            key = (row["cell"], row["code_hash"] if row["outcome"] == "done" else "")
+            if key not in found or found[key][0]["outcome"] != "done":
+                found[key] = (row, folder)
+    finished = {cell for cell, made_by in found if made_by}
+    rows = [pair for (cell, made_by), pair in found.items() if made_by or cell not in finished]
+    rows, earlier = _without_earlier_hashes(rows)
+    rows, older = _by_code(rows, code)
+    tables = {}
+    for row, folder in rows:
+        if row["outcome"] == "done":
+            try:
+                tables[row["cell"]] = _lines(folder)
+            except BadRecord as error:
+                notes.append(f"left out: {error}")
+                row["outcome"] = "unreadable"
+    try:
+        long = _long_table(tables)
+    except ValueError:  # pyarrow's and pandas' say neither which file nor which line
+        damaged = {cell for cell, body in tables.items() if not _is_table(body)}
+        notes += [f"left out: {f.path / 'cases.csv'} is no table of metrics" for row, f in rows if row["cell"] in damaged]
+        rows = [pair for pair in rows if pair[0]["cell"] not in damaged]
+        long = _long_table({cell: body for cell, body in tables.items() if cell not in damaged})
+    cells = [row for row, _ in rows if row["outcome"] != "unreadable"]
+    columns = None if cells else ["cell", "kind", "outcome", "code_hash", "kept"]
+    return Records(
+        pd.DataFrame(cells, columns=columns),
+        long,
+        (*notes, *earlier, *older, *_of_unknown_code(cells), *_of_different_harness(cells)),
+    )
+
+
+def _is_table(body: bytes) -> bool:
+    try:
+        _long_table({"": body})
+    except ValueError:
+        return False
+    return True
+
+
+def _row(folder: CellFolder) -> dict[str, Any]:
+    """A cell's row, from its record or else from its plan.
+
+    Raises:
+        BadRecord: neither can be read.
+    """
+    try:
+        record = folder.read_record()
+    except OSError:
+        record = None
+    if record is None or (record["outcome"] == "done" and not folder.done("record.json", "cases.csv")):
+        try:
+            record = describe_cell(read_cell(folder.path / "cell.json")) | {"outcome": "unfinished"}
+        except OSError as error:
+            raise BadRecord(f"{folder.path} cannot be read ({error.strerror})") from None
+    elif "code" not in record:
+        record["code_hash"] = UNKNOWN
+    kept = {"kept": (folder.path / KEPT).exists()}
+    return {"code_hash": UNKNOWN, "ended": ""} | {k: v for k, v in record.items() if k not in NOT_IN_TABLE} | kept
+
+
+def _without_earlier_hashes(
+    rows: list[tuple[dict[str, Any], CellFolder]],
+) -> tuple[list[tuple[dict[str, Any], CellFolder]], list[str]]:
+    """The cells without those of versions that did not note their code and hashed data or rules in another way than newer cells beside
+    them: of the same data or not, they cannot be compared. And a sentence on each place that this changed.
+    """
+    places: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for row, _ in rows:
+        if row["outcome"] == "done" and row["code_hash"] != UNKNOWN:
+            places.setdefault((row["dataset"], row["protocol"]), set()).add((row["data_hash"], row["protocol_hash"]))
+    taken, left_out = [], Counter[tuple[str, str]]()
+    for row, folder in rows:
+        known = places.get(place := (row["dataset"], row["protocol"]))
+        if known and row["code_hash"] == UNKNOWN and (row["data_hash"], row["protocol_hash"]) not in known:
+            left_out[place] += 1
+        else:
+            taken.append((row, folder))
+    return taken, [
+        f"{dataset}, {protocol}: cells of an earlier version ({count}), which hashed data and rules in another way, are left out"
+        for (dataset, protocol), count in sorted(left_out.items())
+    ]
+
+
+SAME_ROW = ("dataset", "protocol", "kind", "labels", "variant")
+"""What makes two cells runs of one row of a leaderboard."""
+
+
+def _by_code(
+    rows: list[tuple[dict[str, Any], CellFolder]], code: Literal["newest", "all"]
+) -> tuple[list[tuple[dict[str, Any], CellFolder]], list[str]]:
+    """The cells without those of older code, or with their code in their variant's name; and a sentence on each row that this changed.
+
+    The newest code of a row is that of its newest finished cell. What failed or has not run belongs to it.
+    """
+    newest: dict[tuple[Any, ...], tuple[str, bool, str]] = {}
+    codes: dict[tuple[Any, ...], Counter[str]] = {}
+    for row, _ in rows:
+        if row["outcome"] == "done":
+            place = tuple(row[key] for key in SAME_ROW)
+            age = (row["ended"], row["code_hash"] != UNKNOWN, row["code_hash"])
+            newest[place] = max(newest.get(place, age), age)
+            codes.setdefault(place, Counter())[row["code_hash"]] += 1
+    taken, notes = [], []
+    for row, folder in rows:
+        place = tuple(row[key] for key in SAME_ROW)
+        if row["outcome"] != "done" or row["code_hash"] == newest[place][-1]:
+            taken.append((row, folder))
+        elif code == "all":
+            changed = {"cell": f"{row['cell']}@{row['code_hash']}", "variant": f"{row['variant']} (code {row['code_hash']})"}
+            taken.append((row | changed, folder))
+    for place, counts in sorted(codes.items(), key=lambda item: tuple(map(str, item[0]))):
+        if place[2] == "trial":
+            continue
+        older = [f"{count} by {code_hash}" for code_hash, count in sorted(counts.items()) if code_hash != newest[place][-1]]
+        if older:
+            dataset, protocol, _, labels, variant = place
+            what = "stand in rows of their own" if code == "all" else "are left out (--code all shows them)"
+            notes.append(
+                f"{variant}, {labels} labelled, {dataset}, {protocol}: made by different code; the newest is {newest[place][-1]},"
+                f" and the runs of older code ({', '.join(older)}) {what}"
+            )
+    return taken, notes
+
+
+def _of_unknown_code(cells: list[dict[str, Any]]) -> list[str]:
+    """A sentence on finished cells of before there were fingerprints."""
+    count = sum(row["outcome"] == "done" and row["kind"] != "trial" and row["code_hash"] == UNKNOWN for row in cells)
+    made = "1 finished cell was" if count == 1 else f"{count} finished cells were"
+    return [f"{made} made by a version that did not note its code, which is {UNKNOWN}"] if count else []
+
+
+def _of_different_harness(cells: list[dict[str, Any]]) -> list[str]:
+    """A sentence for each place where different versions of training and evaluation made what stands side by side."""
+    versions: dict[tuple[str, str], set[str]] = {}
+    for row in cells:
+        if row["outcome"] == "done" and row["kind"] != "trial":
+            version = str(row["code"]["harness"]) if row.get("code") else UNKNOWN
+            versions.setdefault((row["dataset"], row["protocol"]), set()).add(version)
+    return [
+        f"{dataset}, {protocol}: versions {', '.join(sorted(found))} of training and evaluation stand side by side; `run` brings all to one"
+        for (dataset, protocol), found in sorted(versions.items())
+        if len(found) > 1
+    ]
+
+
+def _lines(folder: CellFolder) -> bytes:
+    """The lines of a cell's metrics, without their header.
+
+    Raises:
+        BadRecord: they are not what they should be.
+    """
+    file = folder.path / "cases.csv"
+    header, _, body = file.read_bytes().partition(b"\n")
+    if header.decode(errors="replace").strip().split(",") != CASE_COLUMNS:
+        raise BadRecord(f"{file} has the columns {header[:200].decode(errors='replace')!r}; expected {','.join(CASE_COLUMNS)}")
+    try:
+        return _without_line_ends(body) if b'"' in body else body
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise BadRecord(f"{file} cannot be read ({error})") from None
+
+
+def _without_line_ends(body: bytes) -> bytes:
+    """A table with quotes in it, where a line end may be part of a name; there it becomes a space."""
+    rows = csv.reader(io.StringIO(body.decode(), newline=""))
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([" ".join(value.split()) for value in row] for row in rows)
+    return out.getvalue().encode()
+
+
+def _long_table(tables: dict[str, bytes]) -> pd.DataFrame:
+    """One table of all cells' metrics, texts as categories: millions of rows stay small."""
+    columns = ["cell", *CASE_COLUMNS]
+    rows = [_numbered(body, number) for number, body in enumerate(tables.values())]
+    if not any(rows):
+        return pd.DataFrame(columns=columns)
+    table = _read(b"".join(rows), columns)
+    table["cell"] = pd.Categorical.from_codes(table["cell"], categories=pd.Index(tables))
+    return table
+
+
+def _numbered(body: bytes, number: int) -> bytes:
+    """The lines of a cell's metrics, each after the cell's number."""
+    mark = b"%d," % number
+    return mark + body.rstrip(b"\n").replace(b"\n", b"\n" + mark) + b"\n" if body.strip() else b""
+
+
+def _read(content: bytes, columns: list[str]) -> pd.DataFrame:
+    """The table of millions of lines, quickly by pyarrow, or by pandas on a compute node that lacks it; the same values."""
+    texts = columns[1:-1]
+    try:
+        import pyarrow as pa
+        from pyarrow import csv as arrow
+    except ImportError:
+        types = dict.fromkeys(texts, "str") | {"cell": "int32", "value": "float64"}
+        blank = {"value": [""]}
+        table = pd.read_csv(
+            io.BytesIO(content),
+            names=columns,
+            dtype=types,
+            keep_default_na=False,
+            na_values=blank,
+        )
+        return table.astype(dict.fromkeys(texts, "category"))  # only now: read as such, the case 001 would become the number 1
+    kinds = dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string())) | {"cell": pa.int32(), "value": pa.float64()}
+    options = arrow.ConvertOptions(column_types=kinds, null_values=[""])
+    table = arrow.read_csv(io.BytesIO(content), arrow.ReadOptions(column_names=columns), convert_options=options).to_pandas()
+    for name in texts:
+        table[name] = table[name].cat.reorder_categories(sorted(table[name].cat.categories))
+    return table

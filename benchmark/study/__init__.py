@@ -1,0 +1,1 @@
+"""What a command asks for: grids, ablations, tuning, preparation, proof."""

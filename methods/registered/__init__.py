@@ -1,0 +1,1 @@
+"""What registration gives any method that switches it on: RSL and REPS."""
