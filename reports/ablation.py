@@ -28,8 +28,8 @@ from reports.random_effects import Estimate, by_unit, combination, mean, run_spr
 from reports.statistics import case_scores
 
 if TYPE_CHECKING:
+    from benchmark.records.ablations import Design
     from benchmark.records.table import Records
-    from benchmark.study.ablation import Design
 
 METRICS = ["dsc", "hd95"]
 SECTION = ["test_set", "labels"]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from reports.figures import STYLE, look, save
 
 if TYPE_CHECKING:
-    from benchmark.study.ablation import Design
+    from benchmark.records.ablations import Design
     from reports.ablation import Scores
 
 RISE, FALL, TOTAL = "#0173b2", "#d55e00", "#949494"

@@ -25,7 +25,7 @@ from reports.overlays import Overlay, draw_overlay
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.study.ablation import Ablation
+    from benchmark.records.ablations import Ablation
 
 BASELINE = "supervised"
 FEW_SECTIONS = 3

@@ -26,7 +26,7 @@ from benchmark.ground.errors import DiskFull
 from benchmark.ground.files import UNWRITABLE, disk_full_is_told
 from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import Code, code_of
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
 from datasets.dataset import Dataset, Volume
 from datasets.prepared import Prepared, open_dataset, prepare

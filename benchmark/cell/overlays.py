@@ -12,7 +12,7 @@ import torch
 from benchmark.cell.evaluation import predict
 from benchmark.cell.experiment import finished_method
 from benchmark.ground.errors import BadInput
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.schema import BadRecord, read_cell
 from benchmark.records.store import WEIGHTS, CellFolder, Store
 from benchmark.records.table import Records

@@ -40,7 +40,8 @@ from benchmark.ground.errors import BadInput
 
 if TYPE_CHECKING:
     from benchmark.launchers import Site
-    from benchmark.records.grid import Cell, Selection
+    from benchmark.records.identity import Cell
+    from benchmark.study.grid import Selection
     from benchmark.study.session import Finished, Session
 
 
@@ -85,7 +86,7 @@ def run(
     config: ConfigOption = None,
 ) -> None:
     """Train and test every method at every budget; stop and repeat the command to continue."""
-    from benchmark.records import grid
+    from benchmark.study import grid
 
     selections = partial(grid.parse_methods, methods)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
@@ -140,7 +141,8 @@ def ablate(
     config: ConfigOption = None,
 ) -> None:
     """Run the full factorial of a method's parts; report what each adds and how they interact."""
-    from benchmark.study.ablation import Ablation, parse_design, remember
+    from benchmark.records.ablations import Ablation, remember
+    from benchmark.study.ablation import parse_design
 
     design, selections = parse_design(method, factors)
     site = _site(device, jobs, launcher, cells_per_gpu, slurm, ray)
@@ -182,7 +184,7 @@ def _session(
     """The grid that the options of ``run`` and ``ablate`` name. Options are checked first, cheapest checks before heavy imports."""
     from benchmark.ground.protocol import get_protocol
     from benchmark.ground.registry import check_name
-    from benchmark.records import grid
+    from benchmark.study import grid
 
     chosen = get_protocol(protocol)
     check_name("datasets", dataset)
@@ -340,7 +342,7 @@ def tune(
     """Search hyper-parameters on the validation cases, with the same number of trials for every method; resumes."""
     from benchmark.ground.protocol import get_protocol
     from benchmark.ground.registry import check_name
-    from benchmark.records import grid
+    from benchmark.study import grid
 
     chosen = get_protocol(protocol)
     check_name("datasets", dataset)

@@ -124,10 +124,10 @@ def report(
     ] = False,
 ) -> None:
     """Write the report of a store, finished or not: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures."""
-    from benchmark.records.grid import parse_numbers
+    from benchmark.records.ablations import remembered
     from benchmark.records.store import Store
     from benchmark.records.table import collect
-    from benchmark.study.ablation import remembered
+    from benchmark.study.grid import parse_numbers
     from reports.leaderboard import to_terminal
     from reports.report import write_report
 

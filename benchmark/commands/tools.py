@@ -110,7 +110,7 @@ def registration(
 ) -> None:
     """Compute the registrations that cells will use, and measure the labels that they carry over (training never does)."""
     from benchmark.ground.registry import check_name
-    from benchmark.records import grid
+    from benchmark.study import grid
 
     check_name("datasets", dataset)
 

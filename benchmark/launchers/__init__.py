@@ -18,7 +18,7 @@ from benchmark.ground.errors import BadInput
 if TYPE_CHECKING:
     from benchmark.cell.training import Progress
     from benchmark.launchers.work import Work
-    from benchmark.records.grid import Cell
+    from benchmark.records.identity import Cell
 
 Launcher = Literal["inline", "devices", "slurm", "ray"]
 POLL_SECONDS = 0.2

@@ -19,7 +19,7 @@ from benchmark.launchers import POLL_SECONDS, Site
 from benchmark.launchers.work import Work
 
 if TYPE_CHECKING:
-    from benchmark.records.grid import Cell
+    from benchmark.records.identity import Cell
 
 ROOM = 0.9
 """Share of a GPU's memory that cells may need together."""

@@ -18,7 +18,7 @@ from benchmark.launchers.task import run_task
 from benchmark.launchers.work import LOOK_SECONDS, Work
 
 if TYPE_CHECKING:
-    from benchmark.records.grid import Cell
+    from benchmark.records.identity import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}

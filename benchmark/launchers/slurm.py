@@ -18,7 +18,7 @@ from benchmark.launchers.task import run_task
 from benchmark.launchers.work import LOOK_SECONDS, Work
 
 if TYPE_CHECKING:
-    from benchmark.records.grid import Cell
+    from benchmark.records.identity import Cell
 
 ASK_SECONDS = 5.0
 PROBE = ".probe"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 
 
 def run_task(cell: Cell, store: Path, device: str) -> str:

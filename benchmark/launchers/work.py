@@ -17,7 +17,7 @@ from benchmark.records.store import BUSY, CellFolder, Store
 
 if TYPE_CHECKING:
     from benchmark.cell.training import Progress
-    from benchmark.records.grid import Cell
+    from benchmark.records.identity import Cell
 
 ATTEMPTS = 3
 """So often a cell's worker may die before the cell is given up for this command."""

@@ -16,9 +16,9 @@ from typing import Any
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import checksum, read_plain
 from benchmark.ground.redaction import for_records
+from benchmark.records.ablations import remember, remembered
 from benchmark.records.schema import BadRecord, read_cell
 from benchmark.records.store import ABSENT, BEST, DONE, KEPT, WEIGHTS, CellFolder, Store
-from benchmark.study.ablation import remember, remembered
 
 KEPT_BYTES = 200
 SMALL = ("cell.json", "history.csv", "cases.csv", "record.json")

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
-from benchmark.records.grid import Cell, digest
+from benchmark.records.identity import Cell, digest
 
 HARNESS = 1
 """Version of what the harness itself does to a cell: raise it whenever the bits of slices, batches, training or evaluation change, and say

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from benchmark.ground import registry
 from benchmark.ground.files import read_plain
 from benchmark.records.fingerprint import UNKNOWN, Code
-from benchmark.records.grid import Cell, Spent, Trial
+from benchmark.records.identity import Cell, Spent, Trial
 
 VERSION = 2
 """Of records as they are written now; 1: without ``code`` and ``ended``."""

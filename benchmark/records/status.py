@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.ground.errors import BadInput
+from benchmark.ground.wording import duration
 from benchmark.records.fingerprint import what_changed
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.schema import BadRecord, read_cell
 from benchmark.records.store import CellFolder, Store
-from benchmark.study.display import duration
 
 STATES = ("done", "outdated", "running", "failed", "damaged", "to do")
 

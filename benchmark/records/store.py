@@ -24,7 +24,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.files import checksum, disk_full_is_told, make_way, read_plain, set_aside, write_atomically
 from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import Code
-from benchmark.records.grid import Cell, digest
+from benchmark.records.identity import Cell, digest
 from benchmark.records.schema import MAX_BYTES, VERSION, BadRecord, Note, Record, read
 
 DONE, CHECKPOINT, PROGRESS, KEPT = ".done", "checkpoint", ".progress", ".kept"

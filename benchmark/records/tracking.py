@@ -279,7 +279,7 @@ class Mirror:
 
     def _parent(self, client: Any, command: str, began: int | None = None) -> str:
         """The run of a command, made where it is missing, as of ``began`` (ms). Its key is a hash: commands may contain quotes."""
-        from benchmark.records.grid import digest
+        from benchmark.records.identity import digest
 
         key = digest(command)
         if key not in self._parents:

@@ -6,89 +6,13 @@ A factor is any field of the method's hparams. Its first level is the baseline a
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any, Self
-
-from pydantic import Field, RootModel, model_validator
+from typing import Any
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import safe_name, write_atomically
-from benchmark.ground.grammar import KEY, as_typed, parse_value, split, split_item, split_list
-from benchmark.records.grid import Selection, digest, resolve
-from benchmark.records.schema import BadRecord, Line, Name, read
-from benchmark.records.store import Store
-
-FOLDER = "ablations"
-"""Of a store, where ``ablate`` puts down its designs."""
-
-
-Factor = Annotated[str, Field(pattern=f"^{KEY}$", max_length=100)]
-
-
-@dataclass(frozen=True)
-class Design:
-    """A full factorial. factors: name to its levels as text, baseline first. variants: a variant's level of each factor, in order."""
-
-    method: Line
-    factors: Annotated[dict[Factor, tuple[Line, ...]], Field(min_length=1, max_length=10)]
-    variants: Annotated[dict[Line, tuple[Line, ...]], Field(max_length=1000)]
-
-    @property
-    def name(self) -> str:
-        """Method and factors, for files."""
-        return "-".join([self.method, *self.factors])
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """A design and where it was run: what a store remembers of ``ablate``, so that every later report shows its effects."""
-
-    dataset: Name
-    protocol: Line
-    design: Design
-
-    @property
-    def folder(self) -> Path:
-        """Where its effects are written, below a report's folder ``ablation``."""
-        return Path(self.dataset, safe_name(self.protocol), safe_name(self.design.name))
-
-
-def remember(ablation: Ablation, store: Store) -> None:
-    """Put the ablation down in the store."""
-    name = safe_name("-".join([ablation.dataset, ablation.protocol, ablation.design.name]))
-    write_atomically(
-        store.root / FOLDER / f"{name}-{digest(asdict(ablation))}.json", json.dumps(asdict(ablation), indent=1).encode()
-    )
-
-
-def remembered(*stores: Store, tell: Callable[[str], None]) -> list[Ablation]:
-    """Every ablation that the stores remember, each once. tell: called with a sentence on each file that is none, and is left out."""
-    found = {}
-    for store in stores:
-        for path in sorted((store.root / FOLDER).glob("*.json")):
-            try:
-                found[path.name] = read(_Remembered, path).root
-            except (OSError, BadRecord) as error:
-                reason = f"{path} cannot be read ({error.strerror})" if isinstance(error, OSError) else error
-                tell(f"left out: {reason}")
-    return list(found.values())
-
-
-class _Remembered(RootModel[Ablation]):
-    """What a file of FOLDER holds."""
-
-    @model_validator(mode="after")
-    def _is_factorial(self) -> Self:
-        design = self.root.design
-        if [*design.variants.values()] != [
-            *itertools.islice(itertools.product(*design.factors.values()), len(design.variants) + 1)
-        ]:
-            raise ValueError("the variants are not all combinations of the levels")
-        return self
+from benchmark.ground.grammar import as_typed, parse_value, split, split_item, split_list
+from benchmark.records.ablations import Design
+from benchmark.study.grid import Selection, resolve
 
 
 def parse_design(method: str, factors: str) -> tuple[Design, list[Selection]]:

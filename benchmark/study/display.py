@@ -20,21 +20,14 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from benchmark.records.grid import Cell
+from benchmark.ground.wording import duration
+from benchmark.records.identity import Cell
 
 if TYPE_CHECKING:
     from benchmark.cell.training import Progress as Training
 
 LINE_SECONDS = 15.0
 STYLES = {"done": "green", "interrupted": "yellow", "failed": "red", "out of memory": "red", "killed": "red"}
-
-
-def duration(seconds: float) -> str:
-    """``h:mm:ss``, or a dash where it is not known."""
-    if not math.isfinite(seconds):
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _bars(console: Console, *more: ProgressColumn) -> Progress:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.records.grid import parse_labels
 from benchmark.records.store import Store
 from benchmark.study.display import StageDisplay
+from benchmark.study.grid import parse_labels
 from datasets.prepared import Prepared, add_registrations, prepare, write
 
 

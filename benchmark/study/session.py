@@ -22,13 +22,14 @@ from benchmark.cell.experiment import training_seconds, training_volumes
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
 from benchmark.ground.redaction import without_secrets
+from benchmark.ground.wording import duration
 from benchmark.launchers import Site, run_cells
 from benchmark.records.fingerprint import code_of, what_changed
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
 from benchmark.records.tracking import Follower, Mirror
-from benchmark.study.display import GridDisplay, StageDisplay, duration
+from benchmark.study.display import GridDisplay, StageDisplay
 from benchmark.study.preparation import prepare_shown
 from datasets.prepared import Prepared
 from datasets.registration import Study, fill_cache

@@ -27,8 +27,9 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.files import make_way, set_aside
 from benchmark.ground.protocol import Protocol
 from benchmark.records.fingerprint import Code, code_of, is_current
-from benchmark.records.grid import Cell, Selection, Spent, Trial, digest, expand, resolve
+from benchmark.records.identity import Cell, Spent, Trial, digest
 from benchmark.records.store import Store
+from benchmark.study.grid import Selection, expand, resolve
 
 if TYPE_CHECKING:
     import optuna

@@ -22,7 +22,7 @@ from benchmark.cell.experiment import score_again
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
 from benchmark.records.fingerprint import is_current
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.schema import BadRecord, read_cell
 from benchmark.records.store import BEST, CASE_COLUMNS, WEIGHTS, CellFolder, Store, describe_cell
 from datasets.contents import read_through

@@ -10,7 +10,7 @@ import yaml
 from benchmark.commands import app
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS, get_protocol
-from benchmark.records.grid import expand, parse_labels, parse_methods, parse_runs
+from benchmark.study.grid import expand, parse_labels, parse_methods, parse_runs
 from datasets.phantom import Phantom
 from methods.method import Step
 

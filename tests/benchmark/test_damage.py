@@ -15,12 +15,13 @@ from benchmark.cell.experiment import run_cell
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import seal, unseal
 from benchmark.ground.protocol import get_protocol
+from benchmark.records.ablations import FOLDER, Ablation, Design, remember, remembered
 from benchmark.records.exchange import export
-from benchmark.records.grid import Cell, expand, parse_methods
+from benchmark.records.identity import Cell
 from benchmark.records.status import statuses
 from benchmark.records.store import BEST, FILES, Store
 from benchmark.records.table import collect
-from benchmark.study.ablation import FOLDER, Ablation, Design, remember, remembered
+from benchmark.study.grid import expand, parse_methods
 from datasets.dataset import Volume
 from datasets.prepared import _whole, open_dataset, prepare
 from datasets.registration import Recipe, Registrations

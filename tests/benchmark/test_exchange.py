@@ -8,7 +8,7 @@ import pytest
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS
 from benchmark.records.exchange import export, merge
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.schema import Record
 from benchmark.records.store import WEIGHTS, CellFolder, Store, describe_cell
 from benchmark.records.table import collect

@@ -14,7 +14,8 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS
 from benchmark.records import fingerprint
 from benchmark.records.fingerprint import Code, code_of, is_current, what_changed
-from benchmark.records.grid import Cell, resolve
+from benchmark.records.identity import Cell
+from benchmark.study.grid import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import LONGEST_NAME, safe_name
 from benchmark.ground.grammar import as_typed, parse_value, split_item, split_list
-from benchmark.records.grid import parse_methods
+from benchmark.study.grid import parse_methods
 
 
 @pytest.mark.parametrize(

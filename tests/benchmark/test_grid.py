@@ -7,7 +7,8 @@ import pytest
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import get_protocol
 from benchmark.ground.registry import register
-from benchmark.records.grid import Cell, parse_labels, parse_methods, parse_runs
+from benchmark.records.identity import Cell
+from benchmark.study.grid import parse_labels, parse_methods, parse_runs
 
 
 def test_names_and_overrides() -> None:

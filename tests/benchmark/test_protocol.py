@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS, get_protocol
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.store import describe_cell
 from tests.benchmark.test_grid import cell
 

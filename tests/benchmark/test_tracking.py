@@ -16,7 +16,7 @@ import torch
 
 from benchmark.cell.experiment import reported_network
 from benchmark.ground.errors import BadInput
-from benchmark.records.grid import Cell
+from benchmark.records.identity import Cell
 from benchmark.records.store import CellFolder, Store
 from benchmark.records.tracking import EXPERIMENT, Follower, Mirror
 from tests.datasets.layouts import acdc_slices

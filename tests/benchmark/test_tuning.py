@@ -21,9 +21,10 @@ from benchmark.cell.experiment import run_cell
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import get_protocol
 from benchmark.records.fingerprint import code_of
-from benchmark.records.grid import Cell, Trial, expand, parse_methods
+from benchmark.records.identity import Cell, Trial
 from benchmark.records.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.records.table import collect
+from benchmark.study.grid import expand, parse_methods
 from benchmark.study.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import get_protocol
-from benchmark.records.grid import expand, parse_methods
+from benchmark.study.grid import expand, parse_methods
 from datasets.checks import uses
 from datasets.contents import array_hash, read_through
 from datasets.dataset import Dataset, Split, Volume

@@ -7,9 +7,9 @@ import pytest
 
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.protocol import get_protocol
-from benchmark.records.grid import expand, parse_methods
 from benchmark.records.store import Store
 from benchmark.records.table import collect
+from benchmark.study.grid import expand, parse_methods
 from datasets.checks import uses
 from datasets.prepared import open_dataset, prepare
 from reports.leaderboard import leaderboard

@@ -24,7 +24,7 @@ from benchmark.conformance import SHIFTS, Subject, blob_volume, known_registrati
 from benchmark.ground import registry
 from benchmark.ground.environment import make_deterministic, peak_memory_mb, reset_peak_memory
 from benchmark.ground.protocol import Protocol, get_protocol
-from benchmark.records.grid import parse_methods
+from benchmark.study.grid import parse_methods
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Step, Task
 from tests.gpu.simulated import DEVICE, second_device

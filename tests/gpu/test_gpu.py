@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.protocol import get_protocol
-from benchmark.records.grid import expand, parse_methods
 from benchmark.records.store import Store
+from benchmark.study.grid import expand, parse_methods
 from datasets.prepared import open_dataset
 from datasets.registration import Recipe, Registrations
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig

@@ -9,8 +9,8 @@ import pytest
 from benchmark import commands as cli
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.protocol import get_protocol
-from benchmark.records.grid import expand, parse_methods
 from benchmark.records.store import Store
+from benchmark.study.grid import expand, parse_methods
 from datasets.prepared import open_dataset
 from tests.conftest import Disk
 from tests.datasets.layouts import acdc_slices

@@ -18,8 +18,9 @@ from benchmark import commands as cli
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.files import checksum
 from benchmark.ground.protocol import get_protocol
-from benchmark.records.grid import Cell, expand, parse_methods
+from benchmark.records.identity import Cell
 from benchmark.records.store import CellFolder, Store
+from benchmark.study.grid import expand, parse_methods
 from datasets.prepared import open_dataset, write
 from tests.datasets.layouts import acdc_slices
 

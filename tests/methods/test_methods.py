@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmark.conformance import Subject, masks_are_hidden
 from benchmark.ground import registry
-from benchmark.records.grid import parse_methods
+from benchmark.study.grid import parse_methods
 from methods.method import Method, Step, Task
 from methods.parts.ema import effective_decay, make_teacher, update_teacher
 

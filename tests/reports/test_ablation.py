@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmark.records.ablations import Ablation, Design, remember, remembered
 from benchmark.records.store import Store
-from benchmark.study.ablation import Ablation, Design, remember, remembered
 from reports.ablation import contrast, effects, terms, to_markdown, write_ablation
 from reports.report import write_report
 from tests.reports.made_up_records import cell, make_records, scores
