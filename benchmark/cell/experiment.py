@@ -147,8 +147,6 @@ def _run(
         floor = dict(cell.trial.prune_below) if cell.trial else None
         fitted = fit(
             method,
-            method.task.bank,
-            protocol,
             cell.seed,
             folder,
             score if validation else None,

@@ -72,8 +72,6 @@ class Fitted:
 
 def fit(
     method: Method,
-    bank: SliceBank,
-    protocol: Protocol,
     seed: int,
     folder: CellFolder,
     validate: Callable[[Method], float] | None,
@@ -82,7 +80,7 @@ def fit(
     prune_below: Mapping[int, float] | None = None,
     code: str = "",
 ) -> Fitted:
-    """Train ``method`` in place for the protocol's steps, from the folder's checkpoint where there is one.
+    """Train ``method`` in place for the steps of its task's protocol, from the folder's checkpoint where there is one.
 
     validate: mean validation score of the reported network; the best of ``protocol.validations`` looks gives the ``val`` weights.
         None where the dataset has no validation cases: there are no ``val`` weights then.
@@ -94,6 +92,7 @@ def fit(
         Interrupted: ``stopping`` said so.
         Diverged: a loss became NaN, infinite or huge. The checkpoint is of a step before.
     """
+    bank, protocol = method.task.bank, method.task.protocol
     optimiser = _optimiser(method.train(), protocol)
     start, fitted = _resume(method, optimiser, folder, code)
     log_every = max(1, protocol.steps // LOG_POINTS)

@@ -1,41 +1,21 @@
-"""What the commands share: the application, where they print, and how."""
+"""Where commands print, and how."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from benchmark.ground.faults import DEBUG
 from benchmark.ground.redaction import for_records, without_secrets
 
-app = typer.Typer(
-    name="benchmark",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Compare semi-supervised medical image segmentation methods under rules that are equal for all.",
-)
 ANY_WIDTH = 10_000
 out = Console(width=None if sys.stdout.isatty() else ANY_WIDTH)  # a pipe or a file has no width: nothing is cut or wrapped
 err = Console(stderr=True)
-
-
-@app.callback()
-def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error came from.")] = False,
-) -> None:
-    if debug:
-        os.environ[DEBUG] = "1"
 
 
 def note(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The options that several commands have."""
+"""The options that several commands have, each declared once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,6 @@ class LauncherChoice(StrEnum):
     devices = "devices"
     slurm = "slurm"
     ray = "ray"
-
-
-class Hparams(StrEnum):
-    """Which hyper-parameters ``run`` takes."""
-
-    published = "published"
-    tuned = "tuned"
 
 
 LabelsOption = Annotated[str, typer.Option(help="Budgets: comma list of labelled case counts, or all.")]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.ground.errors import DiskFull
 from benchmark.ground.stopping import Stop
 from benchmark.ground.workers import follow_parent
-from benchmark.launchers import POLL_SECONDS, Site
+from benchmark.launchers.site import POLL_SECONDS, Site
 from benchmark.launchers.work import Work
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from benchmark.ground.stopping import Stop
-from benchmark.launchers import POLL_SECONDS, Site
+from benchmark.launchers.site import POLL_SECONDS, Site
 from benchmark.launchers.work import Work
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.ground.errors import BadInput, DiskFull
 from benchmark.ground.stopping import Stop
-from benchmark.launchers import Site
+from benchmark.launchers.site import Site
 from benchmark.launchers.task import run_task
 from benchmark.launchers.work import LOOK_SECONDS, Work
 

@@ -1,8 +1,12 @@
-"""Preparing a dataset with a progress bar, and packing it for machines that have neither the raw files nor a network."""
+"""What is done before cells run, with progress bars: a dataset checked, registrations computed, both packed for other machines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -10,6 +14,11 @@ from benchmark.records.store import Store
 from benchmark.study.display import StageDisplay
 from benchmark.study.grid import parse_labels
 from datasets.prepared import Prepared, add_registrations, prepare, write
+
+if TYPE_CHECKING:
+    import torch
+
+    from datasets.registration import Study
 
 
 def prepare_shown(name: str, data: Path | None, store: Store, console: Console, data_hash: str | None = None) -> Prepared:
@@ -26,47 +35,67 @@ def prepare_shown(name: str, data: Path | None, store: Store, console: Console, 
     return prepared
 
 
+def register_all(studies: Sequence[Study], store: Store, device: torch.device, jobs: int, console: Console) -> None:
+    """Fill the store's cache of registrations with a progress bar, and say how many pairs were accepted."""
+    from datasets.registration import fill_cache  # torch is slow to import
+
+    try:
+        with StageDisplay(console, "registration", "volumes") as stage:
+            found = fill_cache(studies, store.registrations, device, jobs, stage.tell)
+        counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
+        console.print(f"registration: {counts}", highlight=False, soft_wrap=True)
+    except BrokenProcessPool:
+        console.print("warning: a registration process died (memory?); what is missing is computed where it is needed")
+
+
+@dataclass(frozen=True)
+class Registrations:
+    """Which registrations are packed: those of ``budgets`` (a comma list) in draws 0 to ``runs`` - 1, made on ``device`` by ``jobs``
+    processes."""
+
+    budgets: str
+    runs: int
+    device: str
+    jobs: int
+
+
 def pack_dataset(
     prepared: Prepared,
     file: Path,
     bits: int,
-    registrations: str | None,
-    runs: int,
+    registrations: Registrations | None,
     store: Store,
-    device: str,
-    jobs: int,
     console: Console,
 ) -> None:
     """Write ``prepared`` to one portable ``file`` with ``bits`` an intensity.
 
-    registrations: budgets, a comma list, whose registrations in draws 0 to ``runs`` - 1 are computed (on ``device``, through the store's
-    cache) and come along; they are those of the packed intensities, and serve the kind of device that computed them.
+    registrations: which are computed, through the store's cache, and come along; they are those of the packed intensities, and serve the
+    kind of device that computed them.
 
     Raises:
         BadInput: a bad budget or device, or the file cannot be written.
     """
-    budgets = parse_labels(registrations, len(prepared.split.train)) if registrations else []
+    budgets = parse_labels(registrations.budgets, len(prepared.split.train)) if registrations else []
     file.parent.mkdir(parents=True, exist_ok=True)
     with StageDisplay(console, "packing", "cases") as stage:
         write(prepared, file, 8 if bits == 8 else 16, stage.tell)
-    if not budgets:
+    if registrations is None:
         return
 
     import torch
 
     from benchmark.cell.experiment import training_volumes
     from benchmark.ground.environment import pick_device
-    from benchmark.study.session import register_all
     from datasets.draws import labelled_cases
     from datasets.registration import Recipe, cache_files
 
     packed = Prepared(file)
     drawn = {
         labelled_cases(packed.name, packed.split.train, budget, draw, packed.train_groups)
-        for draw in range(runs)
+        for draw in range(registrations.runs)
         for budget in budgets
     }
     studies = [(training_volumes(packed, cases), Recipe()) for cases in sorted(drawn)]
-    where = torch.device(pick_device(device))
-    register_all(studies, store, where, jobs, console)
+    where = torch.device(pick_device(registrations.device))
+    register_all(studies, store, where, registrations.jobs, console)
     add_registrations(file, store.registrations, cache_files(studies, store.registrations, where))

@@ -6,8 +6,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,16 +22,16 @@ from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
 from benchmark.ground.redaction import without_secrets
 from benchmark.ground.wording import duration
-from benchmark.launchers import Site, run_cells
+from benchmark.launchers.dispatch import run_cells
+from benchmark.launchers.site import Site
 from benchmark.records.fingerprint import code_of, what_changed
 from benchmark.records.identity import Cell
 from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
 from benchmark.records.tracking import Follower, Mirror
-from benchmark.study.display import GridDisplay, StageDisplay
-from benchmark.study.preparation import prepare_shown
+from benchmark.study.display import GridDisplay
+from benchmark.study.preparation import prepare_shown, register_all
 from datasets.prepared import Prepared
-from datasets.registration import Study, fill_cache
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -287,17 +286,6 @@ class Session:
 
 def _count(cells: list[Cell], what: str) -> str:
     return f"{len(cells)} {what}{'s' if len(cells) > 1 else ''}"
-
-
-def register_all(studies: Sequence[Study], store: Store, device: torch.device, jobs: int, console: Console) -> None:
-    """Fill the store's cache of registrations with a progress bar, and say how many pairs were accepted."""
-    try:
-        with StageDisplay(console, "registration", "volumes") as stage:
-            found = fill_cache(studies, store.registrations, device, jobs, stage.tell)
-        counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
-        console.print(f"registration: {counts}", highlight=False, soft_wrap=True)
-    except BrokenProcessPool:
-        console.print("warning: a registration process died (memory?); what is missing is computed where it is needed")
 
 
 def summary(record: dict[str, Any] | None, outcome: str) -> str:

@@ -89,10 +89,19 @@ def search_space(base: Selection, labels: int) -> Space:
     return Space(base, labels, dict(sorted(ranges.items())))
 
 
+@dataclass(frozen=True)
+class Search:
+    """How a command searches: trials of each method at each budget, how they are drawn and pruned, and the Optuna storage URL (None: a
+    journal file in the store)."""
+
+    trials: int
+    sampler: Sampler
+    pruner: Pruner
+    storage: str | None = None
+
+
 class Tuner:
     """The studies of one command: which cells to run next, and what they told.
-
-    storage: any Optuna storage URL; None is a journal file in the store.
 
     Raises:
         BadInput: the storage cannot be used, or the dataset has no validation cases.
@@ -103,10 +112,7 @@ class Tuner:
         dataset: Dataset,
         spaces: list[Space],
         protocol: Protocol,
-        trials: int,
-        sampler: Sampler,
-        pruner: Pruner,
-        storage: str | None,
+        search: Search,
         store: Store,
         command: str,
     ) -> None:
@@ -119,12 +125,12 @@ class Tuner:
                 f"tune: {dataset.name} has no validation cases; expected some, for they are what trials are scored on"
             )
         optuna.logging.set_verbosity(logging.WARNING)
-        self.dataset, self.protocol, self.sampler, self.pruner = dataset, protocol, sampler, pruner
-        self.steps = trials * protocol.steps
+        self.dataset, self.protocol, self.sampler, self.pruner = dataset, protocol, search.sampler, search.pruner
+        self.steps = search.trials * protocol.steps
         self.store, self.command = store, command
         self.folder = store.root / "tuning"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.studies = [(space, self._study(space, storage)) for space in spaces]
+        self.studies = [(space, self._study(space, search.storage)) for space in spaces]
         self.lost: dict[str, int] = {}
 
     def _study(self, space: Space, storage: str | None) -> optuna.Study:

@@ -68,8 +68,6 @@ def numbers(folder: Path) -> dict[str, Any]:
     validation = list(dataset.read(dataset.split.val[0], labels=True))
     fitted = fit(
         method,
-        task.bank,
-        protocol,
         3,
         CellFolder(folder),
         lambda m: validation_score(m, validation, len(dataset.classes), protocol, device),

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from benchmark.ground.errors import BadInput
-from benchmark.launchers import Site, parse_cluster
 from benchmark.launchers.devices import Limits
+from benchmark.launchers.site import Site, parse_cluster
 from benchmark.launchers.work import ATTEMPTS, Work
 from benchmark.records.store import CellFolder, Store
 from tests.datasets.layouts import acdc_slices

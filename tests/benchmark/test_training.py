@@ -33,8 +33,6 @@ def train(
     steps = iter(range(1, 1000))
     return fit(
         method,
-        method.task.bank,
-        method.task.protocol,
         seed=5,
         folder=CellFolder(folder),
         validate=lambda _: next(left),
@@ -124,8 +122,7 @@ def test_a_damaged_checkpoint_is_none(make_task: MakeTask, tmp_path: Path, damag
 
 def test_without_validation_cases_there_are_no_best_weights(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
     method = build(make_task())
-    task = method.task
-    fitted = fit(method, task.bank, task.protocol, 5, CellFolder(tmp_path), None, lambda _: None, lambda: False)
+    fitted = fit(method, 5, CellFolder(tmp_path), None, lambda _: None, lambda: False)
     assert not fitted.best_state and fitted.history
 
 

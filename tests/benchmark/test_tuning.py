@@ -25,7 +25,7 @@ from benchmark.records.identity import Cell, Trial
 from benchmark.records.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
-from benchmark.study.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
+from benchmark.study.tuning import ATTEMPTS, ROUND, Search, Space, Tuner, search_space, tune, tuned
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset
 from reports.tuning import studies_of, trials_of, write
@@ -61,7 +61,7 @@ def make(
 ) -> Tuner:
     protocol = get_protocol("smoke").model_copy(update={"steps": steps})
     command = "python -m benchmark tune"
-    return Tuner(dataset, spaces(methods), protocol, trials, sampler, pruner, None, Store(store), command)  # type: ignore[arg-type]
+    return Tuner(dataset, spaces(methods), protocol, Search(trials, sampler, pruner), Store(store), command)  # type: ignore[arg-type]
 
 
 def results(tuner: Tuner) -> list[dict]:

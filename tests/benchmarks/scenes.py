@@ -99,7 +99,7 @@ def harness_overhead(name: str, steps: int, clock: Clock = time.process_time, de
         return len(full) == steps
 
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Interrupted):
-        fit(method, task.bank, protocol, 0, CellFolder(Path(folder)), None, lambda progress: None, stopping)
+        fit(method, 0, CellFolder(Path(folder)), None, lambda progress: None, stopping)
     assert device != CPU or same_state(method, twin)
     value = statistics.median(a / b for a, b in zip(full[2:], bare[2:], strict=True))
     on = "" if device == CPU else ", GPU"

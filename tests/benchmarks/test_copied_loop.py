@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from tests.benchmarks.scenes import CPU, build, phantom_task
 def loop_speed(task: Task, data: str, workers: int, steps: int, rounds: int, clock: Clock) -> Ratio:
     """How many times as fast ours trains a mean teacher, set-up left out on both sides (files are written, the bank is made)."""
     protocol = task.protocol.model_copy(update={"steps": steps})
+    task = replace(task, protocol=protocol)
     volumes = list(task.bank.volumes)
     labelled = [plane for v in volumes for plane in [v.label is not None] * v.image.shape[1]]
     rows = [[i for i, known in enumerate(labelled) if known is wanted] for wanted in (True, False)]
@@ -42,7 +44,7 @@ def loop_speed(task: Task, data: str, workers: int, steps: int, rounds: int, clo
 
         def ours() -> None:
             with tempfile.TemporaryDirectory() as cell:
-                fit(build(task, "mean_teacher"), task.bank, protocol, 0, CellFolder(Path(cell)), None, lambda p: None, bool)
+                fit(build(task, "mean_teacher"), 0, CellFolder(Path(cell)), None, lambda p: None, bool)
 
         fast, slow = interleaved(ours, theirs, rounds, clock)
     unit = "wall time" if clock is time.perf_counter else "CPU time of all processes"

@@ -18,7 +18,7 @@ import torch
 from benchmark.cell.experiment import training_volumes
 from benchmark.ground.errors import BadInput
 from benchmark.records.store import Store
-from benchmark.study.preparation import pack_dataset, prepare_shown
+from benchmark.study.preparation import Registrations, pack_dataset, prepare_shown
 from datasets import h5_writer
 from datasets.checks import uses
 from datasets.dataset import Split, Volume
@@ -87,7 +87,7 @@ def test_packed_registrations_are_found_and_not_computed_again(
 ) -> None:
     store = Store(tmp_path / "store")
     source = prepare_shown("folder", pairs(tmp_path / "data"), store, console)
-    pack_dataset(source, tmp_path / "pack.h5", 8, "1", 2, store, "cpu", 1, console)
+    pack_dataset(source, tmp_path / "pack.h5", 8, Registrations("1", 2, "cpu", 1), store, console)
     packed = Prepared(tmp_path / "pack.h5")
     assert packed.manifest.registrations
     packed.unpack_registrations(tmp_path / "elsewhere")

@@ -76,7 +76,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pack(data: Path, folder: Path) -> Path:
     store = Store(folder / "store")
     prepared = prepare_shown("acdc", data, store, Console(quiet=True))
-    pack_dataset(prepared, folder / "acdc.h5", 8, None, 1, store, "cpu", 1, Console(quiet=True))
+    pack_dataset(prepared, folder / "acdc.h5", 8, None, store, Console(quiet=True))
     return folder / "acdc.h5"
 
 

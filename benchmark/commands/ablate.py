@@ -1,0 +1,51 @@
+"""``ablate``: the full factorial of a method's parts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.app import command
+from benchmark.commands.console import out, wrote
+from benchmark.commands.groups import Finished, Runs, Where
+from benchmark.commands.options import ConfigOption, PluginOption
+from benchmark.commands.sessions import carry_out, session_of
+
+
+@command(
+    epilog="Examples:\n\n"
+    "`python -m benchmark ablate --method cctr --factors rsl,reps --labels 1,3,7 --runs 3`\n\n"
+    "`python -m benchmark ablate --method 'cctr[reps=false]' --factors 'registration=identity|affine|deformable' --labels 1`"
+)
+def ablate(
+    *,
+    method: Annotated[str, typer.Option(help="The method: name or name[param=value,...].")] = "cctr",
+    factors: Annotated[
+        str, typer.Option(help="Comma list: a switch, or name=LEVEL|LEVEL..., baseline first; any hparam of the method.")
+    ] = "rsl,reps",
+    asked: Runs,
+    where: Where,
+    finished: Finished,
+    plugin: PluginOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run the full factorial of a method's parts; report what each adds and how they interact."""
+    from benchmark.records.ablations import Ablation, remember
+    from benchmark.study.ablation import parse_design
+
+    design, selections = parse_design(method, factors)
+    session = session_of(asked, lambda: selections, where, finished)
+    failed = carry_out(session, finished.dry_run)
+    mine = Ablation(asked.dataset, session.cells[0].protocol.name, design)
+    remember(mine, session.store)
+    from reports import ablation, leaderboard
+
+    table, _ = session.report()
+    records = session.records()
+    files = ablation.write_ablation(records, design, session.store.report / "ablation" / mine.folder)
+    out.print(leaderboard.to_terminal(table))
+    out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
+    wrote(files)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,71 @@
+"""Options in the groups in which commands take them, each group one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.commands.options import (
+    AgainOption,
+    CellsPerGpuOption,
+    DataOption,
+    DatasetOption,
+    DeviceOption,
+    DrawsOption,
+    DryRunOption,
+    JobsOption,
+    LabelsOption,
+    LauncherChoice,
+    LauncherOption,
+    ProtocolOption,
+    RayOption,
+    RunsOption,
+    SeedsOption,
+    SlurmOption,
+    Stale,
+    StaleOption,
+    StoreOption,
+    TrackingOption,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is learnt, from how much, under which rules."""
+
+    labels: LabelsOption = "1,3,7"
+    dataset: DatasetOption = "phantom"
+    data: DataOption = None
+    protocol: ProtocolOption = "quick"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs(Task):
+    """A task, and how often it is tried."""
+
+    runs: RunsOption = None
+    draws: DrawsOption = None
+    seeds: SeedsOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where cells run, and where their records go."""
+
+    store: StoreOption = Path("runs")
+    device: DeviceOption = "auto"
+    jobs: JobsOption = None
+    launcher: LauncherOption = LauncherChoice.devices
+    cells_per_gpu: CellsPerGpuOption = None
+    slurm: SlurmOption = None
+    ray: RayOption = None
+    tracking: TrackingOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What becomes of cells that are finished, and whether anything runs."""
+
+    stale: StaleOption = Stale.renew
+    again: AgainOption = False
+    dry_run: DryRunOption = False

@@ -1,0 +1,89 @@
+"""``ls``: what there is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from benchmark.commands.app import command
+from benchmark.commands.console import err, note, out
+from benchmark.commands.options import (
+    DataOption,
+    DatasetOption,
+    PluginOption,
+    StoreOption,
+)
+
+
+class Listing(StrEnum):
+    """What ``ls`` can list."""
+
+    methods = "methods"
+    datasets = "datasets"
+    protocols = "protocols"
+    draws = "draws"
+    cells = "cells"
+
+
+@command(
+    "ls",
+    epilog="Examples:\n\n`python -m benchmark ls methods`\n\n`python -m benchmark ls draws --dataset acdc --data ~/ACDC`\n\n"
+    "`python -m benchmark ls cells --store runs`",
+)
+def list_things(
+    what: Annotated[Listing, typer.Argument(help="What to list.")],
+    dataset: DatasetOption = "phantom",
+    data: DataOption = None,
+    store: StoreOption = Path("runs"),
+    plugin: PluginOption = None,
+) -> None:
+    """List methods, datasets, protocols; the cells of a store (done, running where, failed why, to do); or the cases that each draw of a
+    dataset labels first (the next budget adds to them)."""
+    if what is Listing.cells:
+        _list_cells(store)
+        return
+    if what is Listing.draws:
+        from benchmark.ground.registry import check_name
+        from datasets.draws import DRAWS, labelled_cases
+        from datasets.prepared import open_dataset
+
+        check_name("datasets", dataset)
+        opened = open_dataset(dataset, data)
+        train, groups = opened.split.train, opened.train_groups
+        shown = min(7, len(train))
+        rows = [(f"draw {d}", "  ".join(labelled_cases(dataset, train, shown, d, groups))) for d in DRAWS]
+    elif what is Listing.protocols:
+        from benchmark.ground.protocol import PROTOCOLS
+
+        rows = [(p.name, p.summary) for p in PROTOCOLS.values()]
+    else:
+        from benchmark.ground.registry import entries
+
+        rows = [(e.name, e.summary) for e in entries(what.value).values()]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+def _list_cells(store: Path) -> None:
+    from rich.markup import escape
+
+    from benchmark.records.status import counts, statuses
+    from benchmark.records.store import Store
+
+    found, unreadable = statuses(Store(store))
+    rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.title, f"{s.cell}", s.note) for s in found]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    colours = {"done": "green", "outdated": "yellow", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
+    for state, *texts in rows:
+        line = "  ".join(text.ljust(width) for text, width in zip(texts, [*widths[1:], 0], strict=True)).rstrip()
+        out.print(f"[{colours[state]}]{state.ljust(widths[0])}[/]  {escape(line)}", highlight=False, soft_wrap=True)
+    for problem in unreadable:
+        note(f"left out: {problem}")
+    err.print(counts(found), highlight=False)
