@@ -19,10 +19,11 @@ run: $(READY)  ## CCT-R and CPS with 1, 3 and 7 labelled cases of the phantom da
 test: lint  ## lint, check types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## ruff, mypy, and the laws of who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -73,5 +74,5 @@ $(READY): pyproject.toml requirements.lock tools/install.py
 	@touch $@
 
 clean:  ## delete .venv and caches; runs/ stays
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from benchmark.ground import registry
-from benchmark.ground.protocol import Protocol, get_protocol
+from benchmark.ground.protocol import Protocol
+from benchmark.ground.rules import get_protocol
 from datasets.dataset import Volume
 from datasets.registration import Candidate, Recipe, Registrations
 from datasets.registration.engine import frame_of

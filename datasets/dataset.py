@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -62,6 +63,8 @@ class Dataset(ABC):
     Subclasses set ``classes`` (class 0 is background) and ``channels``, and implement the three readers below.
     """
 
+    package: ClassVar = "datasets"
+    """Where the registry counts it."""
     name: str
     source: str = "it is not to be downloaded"
     """Where the data comes from and what --data then names, as an instruction."""
@@ -71,7 +74,7 @@ class Dataset(ABC):
     """Whether distances are in mm; False where the layout stores no spacing."""
 
     contents: str | None = None
-    """What ``data_hash`` returns, once it is known."""
+    """What ``datasets.contents.hash_of`` returns, once it is known."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -106,15 +109,3 @@ class Dataset(ABC):
     @abstractmethod
     def content_hash(self) -> str:
         """Hash (hex) of the files, or whatever else ``read`` makes volumes of: it tells cheaply whether they were prepared before."""
-
-    def data_hash(self) -> str:
-        """Hash (hex) of all that ``read`` returns, computed from it, once: the same data has the same hash, whatever files it lies in.
-
-        Raises:
-            BadInput: a file or a value breaks a rule.
-        """
-        from datasets.contents import read_through
-
-        if self.contents is None:
-            self.contents = read_through(self)
-        return self.contents

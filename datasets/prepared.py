@@ -32,7 +32,7 @@ from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
 from benchmark.ground.files import disk_full_is_told, make_way, set_aside, write_atomically
 from datasets.checks import checked, uses
-from datasets.contents import Entry, array_hash, digest, entry_of, read_through
+from datasets.contents import Entry, array_hash, digest, entry_of, hash_of, read_through
 from datasets.dataset import Dataset, Split, Volume
 from datasets.h5_writer import Writer, writing_h5
 from datasets.readers import check_file, check_image, check_label, h5_array, read_text, reading_h5
@@ -116,7 +116,7 @@ class Prepared(Dataset):
 
     def content_hash(self) -> str:
         """The hash of the contents: the source's where nothing is lost, another where intensities were packed."""
-        return self.data_hash()
+        return hash_of(self)
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's volumes; see ``Dataset.read``."""
@@ -218,13 +218,13 @@ def prepare(
     if data_hash:
         with suppress(BadInput):
             return _open_cached(_cached(folder, name, data_hash))
-        if path and path.is_file() and (packed := _named(name, path)).hashed and packed.data_hash() == data_hash:
+        if path and path.is_file() and (packed := _named(name, path)).hashed and hash_of(packed) == data_hash:
             return packed  # was read through where the hash was asked for; what is read of it is compared all the same
     source = open_dataset(name, path)
     prepared = source if isinstance(source, Prepared) else _through_cache(source, folder, tell)
-    if data_hash and prepared.data_hash() != data_hash:
+    if data_hash and hash_of(prepared) != data_hash:
         raise NotAsClaimed(
-            f"{path or name} holds other data than was asked for: its contents hash to {prepared.data_hash()}, expected {data_hash};"
+            f"{path or name} holds other data than was asked for: its contents hash to {hash_of(prepared)}, expected {data_hash};"
             " name the data that the cells were planned for"
         )
     return prepared
@@ -249,7 +249,7 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
             for note, text in ((_sum_of(file), _sum(file)), (known, contents)):
                 write_atomically(note, text.encode())
             prepared = _open_cached(file)
-    source.contents = prepared.data_hash()
+    source.contents = hash_of(prepared)
     return prepared
 
 
@@ -267,7 +267,7 @@ def _set_damaged_aside(known: Path, folder: Path, name: str) -> None:
 def recall(source: Dataset, folder: Path) -> None:
     """Let a dataset that is in the cache have its hash from there: nothing is read through, and nothing written."""
     with suppress(BadInput):
-        source.contents = _open_cached(_cached(folder, source.name, read_text(_known(source, folder)))).data_hash()
+        source.contents = hash_of(_open_cached(_cached(folder, source.name, read_text(_known(source, folder)))))
 
 
 def _known(source: Dataset, folder: Path) -> Path:
@@ -302,8 +302,8 @@ def _whole(file: Path, *state: int) -> Prepared:
     if read_text(_sum_of(file)) != _sum(file):
         raise BadInput(f"{file} is not as it was written; expected the sum in {_sum_of(file).name}; repeat the command")
     prepared = _opened(file, *state)
-    if file != _cached(file.parent, prepared.name, prepared.data_hash()):
-        raise BadInput(f"{file} holds {prepared.name} {prepared.data_hash()}; expected what its name says; repeat the command")
+    if file != _cached(file.parent, prepared.name, hash_of(prepared)):
+        raise BadInput(f"{file} holds {prepared.name} {hash_of(prepared)}; expected what its name says; repeat the command")
     return prepared
 
 

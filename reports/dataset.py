@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.ground.files import write_text
+from datasets.contents import hash_of
 from reports.leaderboard import to_csv
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def to_terminal(summary: Summary) -> Group:
     ]
     if dataset.train_groups:
         lines.append(f"random draws are balanced over: {', '.join(sorted(set(dataset.train_groups.values())))}")
-    lines.append(f"content {dataset.data_hash()}")
+    lines.append(f"content {hash_of(dataset)}")
     return Group(Text(title, style="bold"), uses, Text(), classes, Text(), *map(Text, lines), Text())
 
 

@@ -31,11 +31,10 @@ def check(
     names = list(known) if methods == "all" else split_list(methods) if methods else mine or list(known)
     classes = {name: registry.load("methods", name) for name in names}
 
-    import torch
-
     from benchmark.conformance import check as laws_of
+    from benchmark.ground.environment import one_thread
 
-    torch.set_num_threads(1)
+    one_thread()
     broken = 0
     for name, method in classes.items():
         began = time.monotonic()

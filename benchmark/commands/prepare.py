@@ -60,7 +60,7 @@ def prepare(
         kind.download(data)  # type: ignore[attr-defined]
 
     from benchmark.records.store import Store
-    from benchmark.study.preparation import Registrations, pack_dataset, prepare_shown
+    from benchmark.study.preparation import PackedRegistrations, pack_dataset, prepare_shown
     from datasets.summary import summarise
     from reports.dataset import to_terminal, write
 
@@ -70,6 +70,6 @@ def prepare(
     out.print(to_terminal(summary))
     wrote(write(summary, root.report / "datasets" / dataset))
     if pack:
-        wanted = Registrations(registrations, runs, device, jobs or os.cpu_count() or 1) if registrations else None
+        wanted = PackedRegistrations(registrations, runs, device, jobs or os.cpu_count() or 1) if registrations else None
         pack_dataset(prepared, pack, int(bits), wanted, root, err)
         wrote([pack])

@@ -62,8 +62,6 @@ def registration(
 
     check_name("datasets", dataset)
 
-    import torch
-
     from benchmark.cell.experiment import training_volumes
     from benchmark.ground.environment import pick_device
     from benchmark.records.store import Store
@@ -78,7 +76,7 @@ def registration(
     opened.unpack_registrations(root.registrations)
     budgets = grid.parse_labels(labels, len(opened.split.train))
     chosen = [labelled_cases(dataset, opened.split.train, n, draw, opened.train_groups) for n in budgets]
-    where = torch.device(pick_device(device))
+    where = pick_device(device)
     register_all([(training_volumes(opened, cases), recipe) for cases in chosen], root, where, jobs or os.cpu_count() or 1, err)
     for budget, cases in zip(budgets, chosen, strict=True):
         title = f"{dataset}, {budget} labelled (draw {draw}), {kind.value} on {similarity.value}"

@@ -26,8 +26,8 @@ def session_of(asked: Runs, selections: Callable[[], list[Selection]], where: Wh
     Raises:
         BadInput: an option, the dataset or the store is not in order.
     """
-    from benchmark.ground.protocol import get_protocol
     from benchmark.ground.registry import check_name
+    from benchmark.ground.rules import get_protocol
     from benchmark.study import grid
 
     site = site_of(where)

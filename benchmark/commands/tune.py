@@ -54,8 +54,8 @@ def tune(
     config: ConfigOption = None,
 ) -> None:
     """Search hyper-parameters on the validation cases, with the same number of trials for every method; resumes."""
-    from benchmark.ground.protocol import get_protocol
     from benchmark.ground.registry import check_name
+    from benchmark.ground.rules import get_protocol
     from benchmark.study import grid
 
     protocol = get_protocol(asked.protocol)

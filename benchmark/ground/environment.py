@@ -43,7 +43,7 @@ def make_deterministic() -> None:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(1)
+    one_thread()
     torch.use_deterministic_algorithms(True, warn_only=True)
     # A guard for debugging that costs a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -117,3 +117,10 @@ def gpu_memory(device: str) -> list[float] | None:
         torch.cuda.max_memory_reserved(device) / 1e6 + CONTEXT_MB,
         torch.cuda.get_device_properties(device).total_memory / 1e6,
     ]
+
+
+def one_thread() -> None:
+    """Let torch use one core: small tensors are faster so, and several processes share a machine."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
 
 from benchmark.ground.errors import BadInput
-
-if TYPE_CHECKING:
-    from benchmark.ground.protocol import Protocol
+from benchmark.ground.protocol import Protocol
 
 FLOAT = 4
 """Bytes."""

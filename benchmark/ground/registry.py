@@ -86,8 +86,6 @@ def _offered(package: str) -> list[Entry]:
 @cache
 def _from_files(package: str, paths: str) -> list[Entry]:
     """What the plug-in files register."""
-    from datasets.dataset import Dataset
-
     found = []
     for path in filter(None, paths.split(os.pathsep)):
         module = _import_file(Path(path))
@@ -97,7 +95,7 @@ def _from_files(package: str, paths: str) -> list[Entry]:
         found += [
             Entry(name, module, (sys.modules[module].__doc__ or path).split("\n")[0], path)
             for name, cls in mine
-            if issubclass(cls, Dataset) == (package == "datasets")
+            if getattr(cls, "package", "methods") == package
         ]
     return found
 

@@ -16,6 +16,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.grammar import as_typed, split_item, split_list
 from benchmark.ground.protocol import Protocol
 from benchmark.records.identity import Cell
+from datasets.contents import hash_of
 
 if TYPE_CHECKING:
     from datasets.dataset import Dataset
@@ -112,7 +113,7 @@ def expand(
     """
     from datasets.draws import labelled_cases
 
-    data_hash, train, groups = dataset.data_hash(), dataset.split.train, dataset.train_groups
+    data_hash, train, groups = hash_of(dataset), dataset.split.train, dataset.train_groups
     return [
         Cell(
             dataset=dataset.name,

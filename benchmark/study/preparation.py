@@ -16,8 +16,6 @@ from benchmark.study.grid import parse_labels
 from datasets.prepared import Prepared, add_registrations, prepare, write
 
 if TYPE_CHECKING:
-    import torch
-
     from datasets.registration import Study
 
 
@@ -35,13 +33,15 @@ def prepare_shown(name: str, data: Path | None, store: Store, console: Console, 
     return prepared
 
 
-def register_all(studies: Sequence[Study], store: Store, device: torch.device, jobs: int, console: Console) -> None:
+def register_all(studies: Sequence[Study], store: Store, device: str, jobs: int, console: Console) -> None:
     """Fill the store's cache of registrations with a progress bar, and say how many pairs were accepted."""
-    from datasets.registration import fill_cache  # torch is slow to import
+    import torch
+
+    from datasets.registration import fill_cache
 
     try:
         with StageDisplay(console, "registration", "volumes") as stage:
-            found = fill_cache(studies, store.registrations, device, jobs, stage.tell)
+            found = fill_cache(studies, store.registrations, torch.device(device), jobs, stage.tell)
         counts = f"{found['accepted']} pairs accepted, {found['rejected']} rejected (no more alike than unregistered)"
         console.print(f"registration: {counts}", highlight=False, soft_wrap=True)
     except BrokenProcessPool:
@@ -49,7 +49,7 @@ def register_all(studies: Sequence[Study], store: Store, device: torch.device, j
 
 
 @dataclass(frozen=True)
-class Registrations:
+class PackedRegistrations:
     """Which registrations are packed: those of ``budgets`` (a comma list) in draws 0 to ``runs`` - 1, made on ``device`` by ``jobs``
     processes."""
 
@@ -63,7 +63,7 @@ def pack_dataset(
     prepared: Prepared,
     file: Path,
     bits: int,
-    registrations: Registrations | None,
+    registrations: PackedRegistrations | None,
     store: Store,
     console: Console,
 ) -> None:
@@ -96,6 +96,6 @@ def pack_dataset(
         for budget in budgets
     }
     studies = [(training_volumes(packed, cases), Recipe()) for cases in sorted(drawn)]
-    where = torch.device(pick_device(registrations.device))
+    where = pick_device(registrations.device)
     register_all(studies, store, where, registrations.jobs, console)
-    add_registrations(file, store.registrations, cache_files(studies, store.registrations, where))
+    add_registrations(file, store.registrations, cache_files(studies, store.registrations, torch.device(where)))

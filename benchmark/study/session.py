@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -196,7 +195,7 @@ class Session:
         if studies and not self.site.remote:
             dataset.unpack_registrations(self.store.registrations)
             volumes = [(training_volumes(dataset, cell.labelled), recipe) for (recipe, _), cell in studies.items()]
-            register_all(volumes, self.store, torch.device(self.site.device), self.site.local_jobs, self.console)
+            register_all(volumes, self.store, self.site.device, self.site.local_jobs, self.console)
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""

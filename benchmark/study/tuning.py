@@ -30,6 +30,7 @@ from benchmark.records.fingerprint import Code, code_of, is_current
 from benchmark.records.identity import Cell, Spent, Trial, digest
 from benchmark.records.store import Store
 from benchmark.study.grid import Selection, expand, resolve
+from datasets.contents import hash_of
 
 if TYPE_CHECKING:
     import optuna
@@ -140,7 +141,7 @@ class Tuner:
 
         (published,) = expand(self.dataset, [space.base], [space.labels], [(0, 0)], self.protocol, self.command)
         about = [
-            self.dataset.data_hash(),
+            hash_of(self.dataset),
             code_of(published).id,
             space.base.hparams,
             self.protocol.rules(),

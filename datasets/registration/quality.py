@@ -57,9 +57,9 @@ class Quality:
         return pd.concat([by_class, by_volume.to_frame("mean").T])
 
 
-def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folder: Path, device: torch.device) -> Quality:
+def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folder: Path, device: str) -> Quality:
     """Quality of the registrations of ``volumes`` (the training volumes, labelled ones with their label), from the cache in ``folder``."""
-    registrations = Registrations.load(volumes, recipe, folder, device)
+    registrations = Registrations.load(volumes, recipe, folder, torch.device(device))
     scores, pairs, found = [], [], []
     dropped = 0
     for index, volume in enumerate(volumes):

@@ -9,7 +9,8 @@ import yaml
 
 from benchmark.commands import app
 from benchmark.ground.errors import BadInput
-from benchmark.ground.protocol import PROTOCOLS, get_protocol
+from benchmark.ground.protocol import PROTOCOLS
+from benchmark.ground.rules import get_protocol
 from benchmark.study.grid import expand, parse_labels, parse_methods, parse_runs
 from datasets.phantom import Phantom
 from methods.method import Step

@@ -14,7 +14,7 @@ import torch
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import seal, unseal
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.records.ablations import FOLDER, Ablation, Design, remember, remembered
 from benchmark.records.exchange import export
 from benchmark.records.identity import Cell
@@ -22,6 +22,7 @@ from benchmark.records.status import statuses
 from benchmark.records.store import BEST, FILES, Store
 from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
+from datasets.contents import hash_of
 from datasets.dataset import Volume
 from datasets.prepared import _whole, open_dataset, prepare
 from datasets.registration import Recipe, Registrations
@@ -201,7 +202,7 @@ def test_prepared_data_that_is_damaged_is_set_aside_and_made_again(
         DAMAGE[damage](file)
     _whole.cache_clear()  # as in another process
     again = prepare("acdc", root / "data", tmp_path)
-    assert again.file.read_bytes() == whole and again.data_hash() == cell.data_hash
+    assert again.file.read_bytes() == whole and hash_of(again) == cell.data_hash
     assert prepare("acdc", root / "data", tmp_path).file == again.file
     told = capsys.readouterr().err
     if suffix != ".lock":

@@ -9,7 +9,7 @@ import torch
 from benchmark.cell.evaluation import SLICES_AT_ONCE, evaluate, never_predicted, predict, validation_score
 from benchmark.cell.metrics import volume_metrics
 from benchmark.ground import registry
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from datasets.dataset import Volume
 from methods.method import Method, Task
 from tests.methods.conftest import make_task  # noqa: F401 - a fixture

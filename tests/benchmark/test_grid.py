@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.ground.errors import BadInput
-from benchmark.ground.protocol import get_protocol
 from benchmark.ground.registry import register
+from benchmark.ground.rules import get_protocol
 from benchmark.records.identity import Cell
 from benchmark.study.grid import parse_labels, parse_methods, parse_runs
 

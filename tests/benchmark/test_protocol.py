@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.ground.errors import BadInput
-from benchmark.ground.protocol import PROTOCOLS, get_protocol
+from benchmark.ground.protocol import PROTOCOLS
+from benchmark.ground.rules import get_protocol
 from benchmark.records.identity import Cell
 from benchmark.records.store import describe_cell
 from tests.benchmark.test_grid import cell

@@ -19,7 +19,7 @@ import pytest
 
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.errors import BadInput
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.records.fingerprint import code_of
 from benchmark.records.identity import Cell, Trial
 from benchmark.records.store import CASE_COLUMNS, CellFolder, Store, describe_cell

@@ -17,7 +17,7 @@ from benchmark.cell.training import Interrupted, _optimiser, fit
 from benchmark.conformance import same_state
 from benchmark.ground import registry
 from benchmark.ground.environment import make_deterministic
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.records.store import CellFolder
 from datasets.dataset import Dataset, Volume
 from datasets.prepared import open_dataset

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from benchmark.conformance import Subject, made_up_task, train
-from benchmark.ground.protocol import get_protocol
 from benchmark.ground.registry import load
+from benchmark.ground.rules import get_protocol
 from datasets import augmentation, slices
 from datasets.augmentation import strong_geometry, strong_intensities
 from datasets.slices import SliceBank

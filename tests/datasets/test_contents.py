@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from benchmark.ground.errors import BadInput
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.study.grid import expand, parse_methods
 from datasets.checks import uses
-from datasets.contents import array_hash, read_through
+from datasets.contents import array_hash, hash_of, read_through
 from datasets.dataset import Dataset, Split, Volume
 from datasets.prepared import Manifest, Prepared, open_dataset, prepare, write
 
@@ -47,8 +47,8 @@ def packed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_one_hash_from_raw_files_the_cache_and_a_lossless_pack(packed: Path, tmp_path: Path) -> None:
     """The intensities have eight bits, so that a pack of eight bits loses nothing either."""
-    raw = Small().data_hash()
-    assert open_dataset("folder", packed).data_hash() == Prepared(packed).data_hash() == raw
+    raw = hash_of(Small())
+    assert hash_of(open_dataset("folder", packed)) == hash_of(Prepared(packed)) == raw
     assert write(open_dataset("folder", packed), tmp_path / "again.h5", 16, quiet) == write(
         Small(), tmp_path / "16.h5", 16, quiet
     )
@@ -62,7 +62,7 @@ def test_the_real_cache_has_the_hash_of_the_raw_files(tmp_path: Path) -> None:
     source = open_dataset("folder", tmp_path / "data")
     computed = read_through(source)
     prepared = prepare("folder", tmp_path / "data", tmp_path / "cache")
-    assert prepared.data_hash() == source.data_hash() == computed and computed in prepared.file.name
+    assert hash_of(prepared) == hash_of(source) == computed and computed in prepared.file.name
     (cell,) = expand(source, parse_methods("supervised"), [1], [(0, 0)], get_protocol("smoke"), "")
     (same,) = expand(prepared, parse_methods("supervised"), [1], [(0, 0)], get_protocol("smoke"), "")
     assert cell.id == same.id and cell.data_hash == computed
@@ -85,7 +85,7 @@ def test_every_part_of_a_volume_is_in_the_hash(change: Callable[[Volume], Volume
             volumes = super().read(case, labels)
             return tuple(map(change, volumes)) if case == "a" else volumes
 
-    assert Changed().data_hash() != Small().data_hash()
+    assert hash_of(Changed()) != hash_of(Small())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_every_part_of_a_volume_is_in_the_hash(change: Callable[[Volume], Volume
     ],
 )
 def test_what_is_said_of_the_whole_is_in_the_hash(about: dict[str, Any]) -> None:
-    assert type("Changed", (Small,), about)().data_hash() != Small().data_hash()
+    assert hash_of(type("Changed", (Small,), about)()) != hash_of(Small())
 
 
 def edit(file: Path, arrays: dict[str, Callable[[np.ndarray], np.ndarray]], about: Callable[[dict[str, Any]], object]) -> None:
@@ -152,17 +152,17 @@ EDITS: dict[str, Edit] = {
 
 @pytest.mark.parametrize(("arrays", "about"), EDITS.values(), ids=EDITS)
 def test_an_edited_file_is_refused_and_sealed_again_it_is_other_data(packed: Path, arrays, about) -> None:
-    honest = open_dataset("folder", packed).data_hash()
+    honest = hash_of(open_dataset("folder", packed))
     edit(packed, arrays, about)
     with pytest.raises(BadInput, match=r"data\.h5 is not what it says it is: .*edited after packing; pack the data again"):
         open_dataset("folder", packed)
     seal_again(packed)
-    assert open_dataset("folder", packed).data_hash() != honest
+    assert hash_of(open_dataset("folder", packed)) != honest
 
 
 def test_a_cell_refuses_what_is_not_the_data_that_it_was_planned_for(packed: Path, tmp_path: Path) -> None:
     """A worker opens the file without reading it through: what it reads is compared, and so is the hash that its cell names."""
-    honest = open_dataset("folder", packed).data_hash()
+    honest = hash_of(open_dataset("folder", packed))
     edit(packed, {"label 0": np.ones_like}, nothing)
     dataset = prepare("folder", packed, tmp_path / "cache", data_hash=honest)
     assert dataset.read("a", labels=False) and dataset.read("b", labels=True)
@@ -223,7 +223,7 @@ def test_a_file_of_an_earlier_version_is_read_through_for_its_hash(packed: Path,
 
     edit(packed, {}, earlier)
     shown = prepare_shown("folder", packed, Store(tmp_path / "store"), Console(force_terminal=False))
-    assert shown.data_hash() == Small().data_hash()
+    assert hash_of(shown) == hash_of(Small())
     assert capsys.readouterr().out.count("earlier version") == 1
     edit(packed, {"label 0": np.ones_like}, nothing)
-    assert open_dataset("folder", packed).data_hash() != shown.data_hash()
+    assert hash_of(open_dataset("folder", packed)) != hash_of(shown)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from benchmark.cell.experiment import run_cell
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
 from datasets.checks import uses
+from datasets.contents import hash_of
 from datasets.prepared import open_dataset, prepare
 from reports.leaderboard import leaderboard
 from tests.datasets.layouts import LAYOUTS, acdc_official, acdc_slices
@@ -37,7 +38,7 @@ def test_a_layout_is_read_prepared_and_benchmarked(layout: str, tmp_path: Path) 
     assert set(table["test_set"]) == set(source.split.tests) and table["dsc"].between(0, 1).all()
     prepared = prepare(name, tmp_path / "data", store.datasets)
     assert prepared.split == source.split and prepared.train_groups == source.train_groups
-    assert prepared.classes == source.classes and prepared.data_hash() == source.data_hash()
+    assert prepared.classes == source.classes and hash_of(prepared) == hash_of(source)
     for case in uses(source):
         for raw, kept in zip(source.read(case, labels=True), prepared.read(case, labels=True), strict=True):
             np.testing.assert_array_equal(raw.image, kept.image)

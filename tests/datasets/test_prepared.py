@@ -18,9 +18,10 @@ import torch
 from benchmark.cell.experiment import training_volumes
 from benchmark.ground.errors import BadInput
 from benchmark.records.store import Store
-from benchmark.study.preparation import Registrations, pack_dataset, prepare_shown
+from benchmark.study.preparation import PackedRegistrations, pack_dataset, prepare_shown
 from datasets import h5_writer
 from datasets.checks import uses
+from datasets.contents import hash_of
 from datasets.dataset import Split, Volume
 from datasets.prepared import Prepared, open_dataset, prepare, write
 from datasets.registration import Recipe, Registrations
@@ -71,7 +72,7 @@ def test_a_pack_holds_the_data_in_fewer_bits_and_says_so(tmp_path: Path, bits, e
     source = prepare("folder", pairs(tmp_path / "data"), tmp_path / "cache")
     write(source, tmp_path / "pack.h5", bits, lambda done, total: None)
     packed = open_dataset("folder", tmp_path / "pack.h5")
-    assert packed.split == source.split and packed.data_hash() != source.data_hash()
+    assert packed.split == source.split and hash_of(packed) != hash_of(source)
     for case in uses(source):
         for a, b in zip(source.read(case, labels=True), packed.read(case, labels=True), strict=True):
             assert np.abs(a.image - b.image).max() <= error * 1.01 and np.abs(a.image - b.image).max() > 0
@@ -79,7 +80,7 @@ def test_a_pack_holds_the_data_in_fewer_bits_and_says_so(tmp_path: Path, bits, e
     assert prepare("folder", tmp_path / "pack.h5", tmp_path / "cache") is packed
     assert (tmp_path / "pack.h5").stat().st_size < source.file.stat().st_size  # type: ignore[attr-defined]
     write(packed, tmp_path / "again.h5", bits, lambda done, total: None)
-    assert Prepared(tmp_path / "again.h5").data_hash() == packed.data_hash()
+    assert hash_of(Prepared(tmp_path / "again.h5")) == hash_of(packed)
 
 
 def test_packed_registrations_are_found_and_not_computed_again(
@@ -87,7 +88,7 @@ def test_packed_registrations_are_found_and_not_computed_again(
 ) -> None:
     store = Store(tmp_path / "store")
     source = prepare_shown("folder", pairs(tmp_path / "data"), store, console)
-    pack_dataset(source, tmp_path / "pack.h5", 8, Registrations("1", 2, "cpu", 1), store, console)
+    pack_dataset(source, tmp_path / "pack.h5", 8, PackedRegistrations("1", 2, "cpu", 1), store, console)
     packed = Prepared(tmp_path / "pack.h5")
     assert packed.manifest.registrations
     packed.unpack_registrations(tmp_path / "elsewhere")

@@ -23,7 +23,8 @@ from benchmark.cell.training import _optimiser, _update, step_seconds
 from benchmark.conformance import SHIFTS, Subject, blob_volume, known_registrations, train
 from benchmark.ground import registry
 from benchmark.ground.environment import make_deterministic, peak_memory_mb, reset_peak_memory
-from benchmark.ground.protocol import Protocol, get_protocol
+from benchmark.ground.protocol import Protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.study.grid import parse_methods
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Step, Task

@@ -10,7 +10,7 @@ from scipy import stats
 from torch.nn import functional as F
 
 from benchmark.cell.experiment import run_cell
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.study.grid import expand, parse_methods
 from datasets.prepared import open_dataset

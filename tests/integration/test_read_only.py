@@ -8,7 +8,7 @@ import pytest
 
 from benchmark import commands as cli
 from benchmark.cell.experiment import run_cell
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.study.grid import expand, parse_methods
 from datasets.prepared import open_dataset

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from benchmark import commands as cli
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.files import checksum
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from benchmark.records.identity import Cell
 from benchmark.records.store import CellFolder, Store
 from benchmark.study.grid import expand, parse_methods

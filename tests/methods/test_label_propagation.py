@@ -8,7 +8,7 @@ import torch
 
 from benchmark.cell.evaluation import predict
 from benchmark.conformance import blob_volume
-from benchmark.ground.protocol import get_protocol
+from benchmark.ground.rules import get_protocol
 from datasets.dataset import Volume
 from datasets.registration import Candidate, Recipe
 from datasets.registration.engine import frame_of
