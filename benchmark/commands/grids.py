@@ -100,7 +100,7 @@ def run(
     failed = _carry_out(session, dry_run)
     if register:
         session.register(register)
-    from reports.leaderboard import to_terminal
+    from reports.tables.leaderboard import to_terminal
 
     table, files = session.report()
     out.print(to_terminal(table))
@@ -154,7 +154,7 @@ def ablate(
     chosen = session.cells[0].protocol.name
     mine = Ablation(dataset, chosen, design)
     remember(mine, session.store)
-    from reports import ablation, leaderboard
+    from reports.tables import ablation, leaderboard
 
     table, _ = session.report()
     records = session.records()
@@ -357,7 +357,7 @@ def tune(
     from benchmark.study.tuning import Tuner, search_space
     from benchmark.study.tuning import tune as search
     from datasets.prepared import open_dataset
-    from reports.tuning import studies_of, to_terminal, trials_of, write
+    from reports.tables.tuning import studies_of, to_terminal, trials_of, write
 
     opened, root = open_dataset(dataset, data), Store(store)
     budgets = grid.parse_labels(labels, len(opened.split.train))

@@ -62,7 +62,7 @@ def prepare(
     from benchmark.records.store import Store
     from benchmark.study.preparation import pack_dataset, prepare_shown
     from datasets.summary import summarise
-    from reports.dataset import to_terminal, write
+    from reports.preparation.dataset import to_terminal, write
 
     root = Store(store)
     prepared = prepare_shown(dataset, data, root, err)
@@ -124,7 +124,7 @@ def registration(
     from datasets.draws import labelled_cases
     from datasets.registration import Recipe
     from datasets.registration.quality import measure
-    from reports.registration import to_terminal, write
+    from reports.preparation.registration import to_terminal, write
 
     root, recipe = Store(store), Recipe(kind.value, similarity.value)
     opened = prepare_shown(dataset, data, root, err)

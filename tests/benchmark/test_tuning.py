@@ -28,7 +28,7 @@ from benchmark.study.grid import expand, parse_methods
 from benchmark.study.tuning import ATTEMPTS, ROUND, Space, Tuner, search_space, tune, tuned
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset
-from reports.tuning import studies_of, trials_of, write
+from reports.tables.tuning import studies_of, trials_of, write
 from tests.datasets.layouts import acdc_slices
 
 ROOT = Path(__file__).parents[2]

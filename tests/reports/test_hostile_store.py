@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from benchmark.ground.errors import DiskFull
-from reports import tuning
-from reports.leaderboard import in_markdown, leaderboard, to_csv, to_latex, to_markdown
-from reports.report import write_report
+from reports.tables import tuning
+from reports.tables.leaderboard import in_markdown, leaderboard, to_csv, to_latex, to_markdown
+from reports.writing.report import write_report
 from tests.conftest import Disk
 from tests.reports.made_up_records import cell, failed, make_records, record, scores
 

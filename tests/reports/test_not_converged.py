@@ -4,10 +4,10 @@ import re
 
 import pandas as pd
 
-from reports.comparison import fields, gaps_closed
-from reports.leaderboard import leaderboard, to_csv, to_latex, to_markdown, unconverged
-from reports.page import COLUMNS, in_words, table_rows
-from reports.report import write_report
+from reports.page.html import COLUMNS, in_words, table_rows
+from reports.tables.comparison import fields, gaps_closed
+from reports.tables.leaderboard import leaderboard, to_csv, to_latex, to_markdown, unconverged
+from reports.writing.report import write_report
 from tests.reports.made_up_records import cell, make_records, scores
 from tests.reports.test_leaderboard import printed
 

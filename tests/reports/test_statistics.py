@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reports.statistics import better_probability, case_scores, expected_best, interquartile_mean, rank_bootstrap
+from reports.statistics.resampling import better_probability, case_scores, expected_best, interquartile_mean, rank_bootstrap
 
 NAN = np.nan
 

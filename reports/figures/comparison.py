@@ -17,10 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import spearmanr
 
-from reports import comparison
-from reports.comparison import Field, baseline_of
-from reports.figures import look
-from reports.leaderboard import SECTION, reported_cases, rows_of
+from reports.figures.label_efficiency import look
+from reports.tables import comparison
+from reports.tables.comparison import Field, baseline_of
+from reports.tables.leaderboard import SECTION, reported_cases, rows_of
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records
@@ -208,7 +208,7 @@ def training(found: list[Field], records: Records) -> Figure | None:
 
 def against_published(board: pd.DataFrame, section: tuple[str, ...]) -> Figure | None:
     """Ours with its interval beside each published number of the same dataset, method, variant and budget; None where there is none."""
-    from reports.published import published
+    from reports.tables.published import published
 
     rows = rows_of(board[(board[SECTION] == list(section)).all(axis=1) & board["dsc"].notna()])
     ours = [p for p in published() if p.matches]

@@ -2,7 +2,7 @@
 
 An effect is a difference of mean scores between cells with the same draw and seed, on the same cases. Main effect of a level: how much
 it adds to the factor's baseline, averaged over all levels of the other factors. Interaction: how much more (or less) levels add
-together than the sum of what each adds, averaged likewise. Intervals count runs and cases as samples (``reports.random_effects``), the
+together than the sum of what each adds, averaged likewise. Intervals count runs and cases as samples (``reports.statistics.random_effects``), the
 spread of runs pooled over all variants of the design.
 """
 
@@ -23,9 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.ground.files import write_text
-from reports.leaderboard import can_draw, cases_only, check_comparable, in_markdown, to_csv
-from reports.random_effects import Estimate, by_unit, combination, mean, run_spread, units_of
-from reports.statistics import case_scores
+from reports.statistics.random_effects import Estimate, by_unit, combination, mean, run_spread, units_of
+from reports.statistics.resampling import case_scores
+from reports.tables.leaderboard import can_draw, cases_only, check_comparable, in_markdown, to_csv
 
 if TYPE_CHECKING:
     from benchmark.records.ablations import Design
@@ -198,7 +198,7 @@ def write_ablation(records: Records, design: Design, out: Path) -> list[Path]:
         write_text(path, text)
     scores = [s for s in factorial_scores(records, design) if s.metric == "dsc"]
     if scores and can_draw():
-        from reports.ablation_figures import interactions, waterfall  # matplotlib is slow to import
+        from reports.figures.ablation import interactions, waterfall  # matplotlib is slow to import
 
         paths += interactions(scores, design, out / "interactions") if len(design.factors) > 1 else []
         paths += waterfall(scores, design, out / "waterfall")

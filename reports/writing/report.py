@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.ground.files import safe_name, write_atomically, write_text
 from benchmark.records.table import Records
-from reports import comparison_figures, page, tuning
-from reports.ablation import NOTES as EFFECTS
-from reports.ablation import effects, header, texts_of, unit_of, write_ablation
-from reports.comparison import MARGIN, Field, fields, gaps_closed
-from reports.figures import STYLE, save
-from reports.leaderboard import COMPARABLE, SECTION, leaderboard, rows_of, titled, write_leaderboard
-from reports.overlays import Overlay, draw_overlay
+from reports.figures import comparison as comparison_figures
+from reports.figures.label_efficiency import STYLE, save
+from reports.figures.overlays import Overlay, draw_overlay
+from reports.page import html as page
+from reports.tables import tuning
+from reports.tables.ablation import NOTES as EFFECTS
+from reports.tables.ablation import effects, header, texts_of, unit_of, write_ablation
+from reports.tables.comparison import MARGIN, Field, fields, gaps_closed
+from reports.tables.leaderboard import COMPARABLE, SECTION, leaderboard, rows_of, titled, write_leaderboard
 
 if TYPE_CHECKING:
     import pandas as pd

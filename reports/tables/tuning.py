@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.ground.files import safe_name, write_text
-from reports.leaderboard import rows_of, titled, to_csv
-from reports.statistics import expected_best
+from reports.statistics.resampling import expected_best
+from reports.tables.leaderboard import rows_of, titled, to_csv
 
 if TYPE_CHECKING:
     import optuna
@@ -108,7 +108,7 @@ def write(records: Records, folder: Path) -> list[Path]:
     """Write ``studies.csv``, ``trials.csv``, and figures as PNG and SVG; returns the files, none where the records hold no trial."""
     import matplotlib as mpl
 
-    from reports.figures import NO_MATHS, save
+    from reports.figures.label_efficiency import NO_MATHS, save
 
     trials = trials_of(records)
     if trials.empty:
@@ -139,7 +139,7 @@ def _growth(trials: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from reports.figures import look
+    from reports.figures.label_efficiency import look
 
     budgets = sorted(trials["labels"].unique())
     names = sorted(trials["method"].unique())

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmark.ground.files import write_atomically
-from reports.leaderboard import SECTION, TRACK
+from reports.tables.leaderboard import SECTION, TRACK
 
 NO_MATHS: Any = {"text.parse_math": False}
 """Names come from records and data: a $ in one of them begins no formula."""

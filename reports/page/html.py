@@ -14,8 +14,8 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from reports.comparison import BETTER, EQUIVALENT, MARGIN, OPEN, UNTESTED, WORSE, Field, baseline_of, verdict
-from reports.leaderboard import (
+from reports.tables.comparison import BETTER, EQUIVALENT, MARGIN, OPEN, UNTESTED, WORSE, Field, baseline_of, verdict
+from reports.tables.leaderboard import (
     METRICS,
     NOTES,
     OUTCOMES,
@@ -30,7 +30,7 @@ from reports.leaderboard import (
     tuning_text,
     unconverged_in_words,
 )
-from reports.published import published_for
+from reports.tables.published import published_for
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records

@@ -19,8 +19,8 @@ from rich.text import Text
 
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import write_text
-from reports.random_effects import by_unit, combination, mean, run_spread, units_of
-from reports.statistics import case_scores
+from reports.statistics.random_effects import by_unit, combination, mean, run_spread, units_of
+from reports.statistics.resampling import case_scores
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records
@@ -48,7 +48,7 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     """One row per dataset, protocol, test set, budget and method variant, best DSC first within a budget.
 
     dsc, hd95, assd and nsd are means over classes, then the volumes of a case, then cases and runs. dsc and nsd are fractions,
-    hd95 and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval, over runs and cases (``reports.random_effects``)
+    hd95 and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval, over runs and cases (``reports.statistics.random_effects``)
     or, where ``units`` (draws, or seeds of one draw) is 1, over cases alone. Means of a row that lacks runs that others have done
     (``runs_lacking``) are on the scale of all runs: what makes a run hard for all is taken off. draw0_* are the runs of draw 0 alone,
     with the spread between them. Of all ``structures`` (a class in a
@@ -478,7 +478,7 @@ def write_leaderboard(table: pd.DataFrame, out: Path) -> list[Path]:
     for path, text in zip(paths, forms.values(), strict=True):
         write_text(path, text(table))
     if table["dsc"].notna().any() and can_draw():
-        from reports.figures import label_efficiency  # matplotlib is slow to import
+        from reports.figures.label_efficiency import label_efficiency  # matplotlib is slow to import
 
         paths += label_efficiency(table, out / "figures" / "label_efficiency")
     return paths
