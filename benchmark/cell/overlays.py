@@ -18,8 +18,8 @@ from benchmark.records.store import WEIGHTS, CellFolder, Store
 from benchmark.records.table import Records
 from datasets.dataset import Volume
 from reports.figures.overlays import Example, Overlay
+from reports.tables.comparable import rows_of
 from reports.tables.comparison import Field, baseline_of, fields
-from reports.tables.leaderboard import rows_of
 
 CPU = torch.device("cpu")
 

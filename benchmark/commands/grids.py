@@ -100,7 +100,7 @@ def run(
     failed = _carry_out(session, dry_run)
     if register:
         session.register(register)
-    from reports.tables.leaderboard import to_terminal
+    from reports.tables.leaderboard_forms import to_terminal
 
     table, files = session.report()
     out.print(to_terminal(table))
@@ -154,12 +154,13 @@ def ablate(
     chosen = session.cells[0].protocol.name
     mine = Ablation(dataset, chosen, design)
     remember(mine, session.store)
-    from reports.tables import ablation, leaderboard
+    from reports.tables import ablation, leaderboard_forms
+    from reports.writing.ablation import write_ablation
 
     table, _ = session.report()
     records = session.records()
-    files = ablation.write_ablation(records, design, session.store.report / "ablation" / mine.folder)
-    out.print(leaderboard.to_terminal(table))
+    files = write_ablation(records, design, session.store.report / "ablation" / mine.folder)
+    out.print(leaderboard_forms.to_terminal(table))
     out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
     wrote(files)
     if failed:
@@ -357,7 +358,8 @@ def tune(
     from benchmark.study.tuning import Tuner, search_space
     from benchmark.study.tuning import tune as search
     from datasets.prepared import open_dataset
-    from reports.tables.tuning import studies_of, to_terminal, trials_of, write
+    from reports.tables.tuning import studies_of, to_terminal, trials_of
+    from reports.writing.tuning import write_tuning
 
     opened, root = open_dataset(dataset, data), Store(store)
     budgets = grid.parse_labels(labels, len(opened.split.train))
@@ -370,6 +372,6 @@ def tune(
     records = collect(root)
     found = trials_of(records)
     out.print(to_terminal(studies_of(found[found["study"].isin(tuner.names())])))
-    wrote(write(records, root.report / "tuning"))
+    wrote(write_tuning(records, root.report / "tuning"))
     if tuner.failed():
         raise typer.Exit(1)

@@ -128,7 +128,7 @@ def report(
     from benchmark.records.store import Store
     from benchmark.records.table import collect
     from benchmark.study.grid import parse_numbers
-    from reports.tables.leaderboard import to_terminal
+    from reports.tables.leaderboard_forms import to_terminal
     from reports.writing.report import write_report
 
     opened = [Store(path) for path in stores or [Path("runs")]]

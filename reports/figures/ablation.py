@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.label_efficiency import STYLE, look, save
+from reports.figures.style import STYLE, look, save
 
 if TYPE_CHECKING:
     from benchmark.records.ablations import Design

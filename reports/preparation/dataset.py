@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.ground.files import write_text
-from reports.tables.leaderboard import to_csv
+from reports.tables.escaping import to_csv
 
 if TYPE_CHECKING:
     from datasets.summary import Summary
@@ -81,8 +81,8 @@ def _picture(summary: Summary, path: Path) -> Path:
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
 
-    from reports.figures.label_efficiency import STYLE, save_png
     from reports.figures.slices import class_colours, draw_slice
+    from reports.figures.style import STYLE, save_png
 
     columns = min(4, len(summary.samples))
     rows = -(-len(summary.samples) // columns)

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from reports.figures.comparison import registration_gain
 from reports.figures.label_efficiency import label_efficiency
+from reports.figures.registration_gain import registration_gain
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores

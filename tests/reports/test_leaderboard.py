@@ -10,7 +10,10 @@ from rich.console import Console
 
 from benchmark.ground.errors import BadInput
 from reports.tables.comparison import fields
-from reports.tables.leaderboard import leaderboard, to_csv, to_latex, to_markdown, to_terminal, write_leaderboard
+from reports.tables.escaping import to_csv
+from reports.tables.leaderboard import leaderboard
+from reports.tables.leaderboard_forms import to_latex, to_markdown, to_terminal
+from reports.writing.leaderboard import write_leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
 NAN = float("nan")

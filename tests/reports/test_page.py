@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.page.html import COLUMNS, in_words, table_rows
+from reports.page.columns import COLUMNS
+from reports.page.rows import table_rows
+from reports.page.words import in_words
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard
 from reports.tables.published import Published, published, published_for
