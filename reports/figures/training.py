@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from benchmark.records.table import Records
 from reports.figures.panels import legend, marker, panel_per_budget
 from reports.figures.style import look
 from reports.tables.comparable import SECTION, rows_of
 from reports.tables.comparison import Field
+
+if TYPE_CHECKING:
+    from benchmark.records.table import Records
 
 
 def cost(found: list[Field], board: pd.DataFrame) -> Figure:
