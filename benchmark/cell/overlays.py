@@ -17,9 +17,9 @@ from benchmark.records.schema import BadRecord, read_cell
 from benchmark.records.store import WEIGHTS, CellFolder, Store
 from benchmark.records.table import Records
 from datasets.dataset import Volume
-from reports.comparison import Field, baseline_of, fields
-from reports.leaderboard import rows_of
-from reports.overlays import Example, Overlay
+from reports.figures.overlays import Example, Overlay
+from reports.tables.comparable import rows_of
+from reports.tables.comparison import Field, baseline_of, fields
 
 CPU = torch.device("cpu")
 

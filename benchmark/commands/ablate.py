@@ -39,12 +39,13 @@ def ablate(
     failed = carry_out(session, finished.dry_run)
     mine = Ablation(asked.dataset, session.cells[0].protocol.name, design)
     remember(mine, session.store)
-    from reports import ablation, leaderboard
+    from reports.tables import ablation, leaderboard_forms
+    from reports.writing.ablation import write_ablation
 
     table, _ = session.report()
     records = session.records()
-    files = ablation.write_ablation(records, design, session.store.report / "ablation" / mine.folder)
-    out.print(leaderboard.to_terminal(table))
+    files = write_ablation(records, design, session.store.report / "ablation" / mine.folder)
+    out.print(leaderboard_forms.to_terminal(table))
     out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
     wrote(files)
     if failed:

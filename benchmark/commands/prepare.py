@@ -62,7 +62,7 @@ def prepare(
     from benchmark.records.store import Store
     from benchmark.study.preparation import PackedRegistrations, pack_dataset, prepare_shown
     from datasets.summary import summarise
-    from reports.dataset import to_terminal, write
+    from reports.preparation.dataset import to_terminal, write
 
     root = Store(store)
     prepared = prepare_shown(dataset, data, root, err)

@@ -69,7 +69,7 @@ def registration(
     from datasets.draws import labelled_cases
     from datasets.registration import Recipe
     from datasets.registration.quality import measure
-    from reports.registration import to_terminal, write
+    from reports.preparation.registration import to_terminal, write
 
     root, recipe = Store(store), Recipe(kind.value, similarity.value)
     opened = prepare_shown(dataset, data, root, err)

@@ -46,8 +46,8 @@ def report(
     from benchmark.records.store import Store
     from benchmark.records.table import collect
     from benchmark.study.grid import parse_numbers
-    from reports.leaderboard import to_terminal
-    from reports.report import write_report
+    from reports.tables.leaderboard_forms import to_terminal
+    from reports.writing.report import write_report
 
     opened = [Store(path) for path in stores or [Path("runs")]]
     records = collect(*opened, code=code.value)

@@ -60,7 +60,7 @@ def run(
     failed = carry_out(session, finished.dry_run)
     if register:
         session.register(register)
-    from reports.leaderboard import to_terminal
+    from reports.tables.leaderboard_forms import to_terminal
 
     table, files = session.report()
     out.print(to_terminal(table))

@@ -69,7 +69,8 @@ def tune(
     from benchmark.study.tuning import Search, Tuner, search_space
     from benchmark.study.tuning import tune as search
     from datasets.prepared import open_dataset
-    from reports.tuning import studies_of, to_terminal, trials_of, write
+    from reports.tables.tuning import studies_of, to_terminal, trials_of
+    from reports.writing.tuning import write_tuning
 
     opened, root = open_dataset(asked.dataset, asked.data), Store(where.store)
     budgets = grid.parse_labels(asked.labels, len(opened.split.train))
@@ -83,4 +84,4 @@ def tune(
     records = collect(root)
     found = trials_of(records)
     out.print(to_terminal(studies_of(found[found["study"].isin(tuner.names())])))
-    wrote(write(records, root.report / "tuning"))
+    wrote(write_tuning(records, root.report / "tuning"))

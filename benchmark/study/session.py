@@ -199,7 +199,8 @@ class Session:
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
-        from reports.leaderboard import can_draw, leaderboard, write_leaderboard
+        from reports.tables.leaderboard import leaderboard
+        from reports.writing.leaderboard import can_draw, write_leaderboard
 
         files: list[Path] = []
         if not can_draw():

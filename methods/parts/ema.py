@@ -17,8 +17,9 @@ def effective_decay(decay: float, steps: int) -> float:
     """The decay per step with which a training of ``steps`` averages over the same share of itself as ``decay`` does in the published one.
 
     Decay a has a horizon of 1 / (1 - a) steps: .99 that of 100 in 30,000, and of 10 (the least) in 400. Where both were tried (phantom,
-    `quick`, 3 labelled, last validation DSC) neither won: mean teacher, five runs, .818 with .9 and .828 with .99 (differences -.06, .02, -.02,
-    0, .02), self-training, two runs, .84 .87 and .81 .88; so the rule is what makes a short training mean the same as a long one.
+    `quick`, 3 labelled, last validation DSC) neither won: mean teacher, five runs, .818 with .9 and .828 with .99
+    (differences -.06, .02, -.02, 0, .02); self-training, two runs, .84 .87 and .81 .88. So the rule is what makes a short training mean the
+    same as a long one.
     """
     horizon = 1 / max(1 - decay, 1e-12)
     return 1 - 1 / max(horizon * steps / PUBLISHED_STEPS, min(horizon, LEAST))

@@ -28,7 +28,8 @@ from benchmark.study.grid import expand, parse_methods
 from benchmark.study.tuning import ATTEMPTS, ROUND, Search, Space, Tuner, search_space, tune, tuned
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset
-from reports.tuning import studies_of, trials_of, write
+from reports.tables.tuning import studies_of, trials_of
+from reports.writing.tuning import write_tuning
 from tests.datasets.layouts import acdc_slices
 
 ROOT = Path(__file__).parents[2]
@@ -258,7 +259,7 @@ def test_a_pruned_cell_ends_where_its_score_is_below(dataset: Dataset, tmp_path:
 def test_the_report_of_trials_is_written_from_records_alone(dataset: Dataset, tmp_path: Path, sampler: str) -> None:
     tune(make(dataset, tmp_path / "store", sampler=sampler, pruner="median"), pretend(tmp_path / "store"))
     shutil.rmtree(tmp_path / "store" / "tuning")
-    files = write(collect(Store(tmp_path / "store")), tmp_path / "out")
+    files = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "out")
     assert len(files) == 2 + 2 + 2 * 2 and all(file.stat().st_size > 100 for file in files)
     trials = pd.read_csv(tmp_path / "out" / "trials.csv")
     assert set(trials["outcome"]) == {"done", "pruned"} and trials["hparams"].str.contains("learning_rate").all()

@@ -13,7 +13,7 @@ from benchmark.study.grid import expand, parse_methods
 from datasets.checks import uses
 from datasets.contents import hash_of
 from datasets.prepared import open_dataset, prepare
-from reports.leaderboard import leaderboard
+from reports.tables.leaderboard import leaderboard
 from tests.datasets.layouts import LAYOUTS, acdc_official, acdc_slices
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.random_effects import by_unit, combination, pair, run_spread, units_of
-from reports.statistics import holm
+from reports.statistics.multiplicity import holm
+from reports.statistics.random_effects import by_unit, combination, pair, run_spread, units_of
 
 LEVEL = 70.0
 

@@ -5,8 +5,9 @@ import pytest
 
 from benchmark.records.ablations import Ablation, Design, remember, remembered
 from benchmark.records.store import Store
-from reports.ablation import contrast, effects, terms, to_markdown, write_ablation
-from reports.report import write_report
+from reports.tables.ablation import contrast, effects, terms, to_markdown
+from reports.writing.ablation import write_ablation
+from reports.writing.report import write_report
 from tests.reports.made_up_records import cell, make_records, scores
 
 TWO = Design(

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from reports.comparison import fields
-from reports.comparison_figures import registration_gain
-from reports.figures import label_efficiency
-from reports.leaderboard import leaderboard
+from reports.figures.label_efficiency import label_efficiency
+from reports.figures.registration_gain import registration_gain
+from reports.tables.comparison import fields
+from reports.tables.leaderboard import leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+import reports
 from benchmark.ground.errors import DiskFull
-from reports import tuning
-from reports.leaderboard import in_markdown, leaderboard, to_csv, to_latex, to_markdown
-from reports.report import write_report
+from reports.tables.escaping import in_markdown, to_csv
+from reports.tables.leaderboard import leaderboard
+from reports.tables.leaderboard_forms import to_latex, to_markdown
+from reports.writing.report import write_report
+from reports.writing.tuning import write_tuning
 from tests.conftest import Disk
 from tests.reports.made_up_records import cell, failed, make_records, record, scores
 
@@ -66,11 +69,11 @@ def test_texts_of_records_begin_no_formula_in_figures(tmp_path: Path) -> None:
         record(cell=f"t{n}", variant=f"t{n}", kind="trial", trial=trial | {"number": n}, hparams={"a": 0.5}, **about)
         for n in (0, 1)
     ]
-    assert len(tuning.write(make_records(trials), tmp_path / "tuning")) == 6
+    assert len(write_tuning(make_records(trials), tmp_path / "tuning")) == 6
 
 
 def test_every_table_is_guarded_against_formulas() -> None:
-    source = "".join(path.read_text() for path in Path(tuning.__file__).parent.glob("*.py"))
+    source = "".join(path.read_text() for path in Path(reports.__file__).parent.rglob("*.py"))
     assert source.count(".to_csv(") == 1  # in the one function that guards it
 
 

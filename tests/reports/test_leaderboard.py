@@ -9,8 +9,11 @@ import pytest
 from rich.console import Console
 
 from benchmark.ground.errors import BadInput
-from reports.comparison import fields
-from reports.leaderboard import leaderboard, to_csv, to_latex, to_markdown, to_terminal, write_leaderboard
+from reports.tables.comparison import fields
+from reports.tables.escaping import to_csv
+from reports.tables.leaderboard import leaderboard
+from reports.tables.leaderboard_forms import to_latex, to_markdown, to_terminal
+from reports.writing.leaderboard import write_leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
 NAN = float("nan")
@@ -224,5 +227,5 @@ def test_cells_asked_for_and_not_run_are_shown_as_such():
 
 
 def test_reports_import_neither_torch_nor_monai():
-    code = "import sys, benchmark.records.table, reports.report; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
+    code = "import sys, benchmark.records.table, reports.writing.report; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

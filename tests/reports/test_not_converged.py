@@ -4,10 +4,14 @@ import re
 
 import pandas as pd
 
-from reports.comparison import fields, gaps_closed
-from reports.leaderboard import leaderboard, to_csv, to_latex, to_markdown, unconverged
-from reports.page import COLUMNS, in_words, table_rows
-from reports.report import write_report
+from reports.page.columns import COLUMNS
+from reports.page.rows import table_rows
+from reports.page.words import in_words
+from reports.tables.comparison import fields, gaps_closed
+from reports.tables.escaping import to_csv
+from reports.tables.leaderboard import leaderboard, unconverged
+from reports.tables.leaderboard_forms import to_latex, to_markdown
+from reports.writing.report import write_report
 from tests.reports.made_up_records import cell, make_records, scores
 from tests.reports.test_leaderboard import printed
 

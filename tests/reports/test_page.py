@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.comparison import fields
-from reports.leaderboard import leaderboard
-from reports.page import COLUMNS, in_words, table_rows
-from reports.published import Published, published, published_for
-from reports.report import write_report
+from reports.page.columns import COLUMNS
+from reports.page.rows import table_rows
+from reports.page.words import in_words
+from reports.tables.comparison import fields
+from reports.tables.leaderboard import leaderboard
+from reports.tables.published import Published, published, published_for
+from reports.writing.report import write_report
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reports.comparison import Field, fields, gaps_closed
-from reports.statistics import better_probability, expected_best, gap_closed, holm, interquartile_mean, rank_bootstrap
+from reports.statistics.multiplicity import expected_best, holm
+from reports.statistics.resampling import better_probability, gap_closed, interquartile_mean, rank_bootstrap
+from reports.tables.comparison import Field, fields, gaps_closed
 from tests.reports.made_up_records import cell, make_records, scores
 
 SIMULATIONS = 60

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports.planning import Difference, difference_of, variance_shares
-from reports.random_effects import MeanSquare, combination, pair, run_spread
+from reports.statistics.planning import Difference, difference_of, variance_shares
+from reports.statistics.random_effects import MeanSquare, combination, pair, run_spread
 
 
 def test_power_is_that_of_a_t_test_over_runs_where_cases_do_not_matter():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reports.random_effects import (
+from reports.statistics.random_effects import (
     Estimate,
     MeanSquare,
     by_unit,

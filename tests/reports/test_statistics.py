@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reports.statistics import better_probability, case_scores, expected_best, interquartile_mean, rank_bootstrap
+from reports.statistics.multiplicity import expected_best
+from reports.statistics.resampling import better_probability, interquartile_mean, rank_bootstrap
+from reports.tables.case_scores import case_scores
 
 NAN = np.nan
 

@@ -1,4 +1,4 @@
-"""Scores of cases and how sure their mean is. Everything is computed from the long table of metrics; NaN means not defined."""
+"""What else could have come out: bootstrap over runs and cases of ranks, wins and gaps closed. NaN means not defined."""
 
 from __future__ import annotations
 
@@ -6,37 +6,9 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 RESAMPLES = 10_000
-
-
-def case_scores(cases: pd.DataFrame) -> pd.DataFrame:
-    """One score per case: the mean over classes, then over the volumes of the case. Undefined values are left out.
-
-    Args:
-        cases: the long table of records (columns cell, test_set, case, volume, class, network, selection, metric, value).
-
-    Returns:
-        Columns cell, test_set, network, selection, metric, case, value.
-    """
-    case = ["cell", "test_set", "network", "selection", "metric", "case"]
-    volumes = cases.groupby([*case, "volume"], sort=False, observed=True)["value"].mean()
-    return volumes.groupby(case, sort=False, observed=True).mean().reset_index()
-
-
-def expected_best(scores: np.ndarray) -> np.ndarray:
-    """The best score to be expected of n independent trials, for n = 1..N, from the scores of N of them.
-
-    E[max of n] = sum_i s_(i) ((i/N)^n - ((i-1)/N)^n) over the sorted scores (Dodge et al., Show Your Work, EMNLP 2019, eq. 4).
-
-    Args:
-        scores: (N,) scores of trials drawn independently, as random search draws them.
-    """
-    ranks = np.arange(len(scores) + 1) / len(scores)
-    chances = np.diff(ranks[None] ** np.arange(1, len(scores) + 1)[:, None], axis=1)
-    return chances @ np.sort(scores)
 
 
 @functools.lru_cache(maxsize=32)
@@ -48,16 +20,6 @@ def _times_drawn(n: int, seed: int) -> np.ndarray:
 def _defined(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     return values[~np.isnan(values)]
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values (Scand. J. Stat. 1979), in the order given; NaN stays and does not count."""
-    p = np.asarray(p, dtype=float)
-    adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return adjusted
 
 
 def better_probability(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.random_effects import MeanSquare, mean_squares
+from reports.statistics.random_effects import MeanSquare, mean_squares
 
 MOST_RUNS, MOST_CASES = 100, 1000
 """Beyond these, more of them is no answer."""

@@ -14,13 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.ground.files import safe_name, write_atomically, write_text
 from benchmark.records.table import Records
-from reports import comparison_figures, page, tuning
-from reports.ablation import NOTES as EFFECTS
-from reports.ablation import effects, header, texts_of, unit_of, write_ablation
-from reports.comparison import MARGIN, Field, fields, gaps_closed
-from reports.figures import STYLE, save
-from reports.leaderboard import COMPARABLE, SECTION, leaderboard, rows_of, titled, write_leaderboard
-from reports.overlays import Overlay, draw_overlay
+from reports.figures.overlays import Overlay, draw_overlay
+from reports.figures.section import drawings
+from reports.figures.style import STYLE, save
+from reports.page.html import page, picture
+from reports.page.rows import table_rows
+from reports.page.words import section_title
+from reports.tables.ablation import NOTES as EFFECTS
+from reports.tables.ablation import effects, header, texts_of, unit_of
+from reports.tables.comparable import COMPARABLE, SECTION, rows_of, titled
+from reports.tables.comparison import MARGIN, Field, fields, gaps_closed
+from reports.tables.leaderboard import leaderboard
+from reports.writing.ablation import write_ablation
+from reports.writing.leaderboard import write_leaderboard
+from reports.writing.tuning import write_tuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +66,10 @@ def write_report(
         paths.append(out / "cases.parquet")
         sections: list[dict[str, Any]] = [{"title": "Label efficiency", "figures": overview}] if overview else []
         sections += _gaps(found, board, baseline)
-        rows = page.table_rows(records, baseline, board, found, margin)
-        titles = {field.section: page.section_title(field) for field in found}
+        rows = table_rows(records, baseline, board, found, margin)
+        titles = {field.section: section_title(field) for field in found}
         best = leaderboard(records, "val")
-        rows += page.table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")), margin)
+        rows += table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")), margin)
         for section, drawn in drawing:
             paths += [path for files, _ in drawn for path in files]
             sections.append({"title": titles[section], "figures": [shown for _, shown in drawn]})
@@ -79,11 +86,11 @@ def write_report(
         shown = [_shown(overlay.caption, file) for overlay, file in zip(overlays, files, strict=True)]
         sections.append({"title": "Cases", "figures": shown})
         paths += files
-    tuned = tuning.write(records, out / "tuning")
+    tuned = write_tuning(records, out / "tuning")
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    write_text(paths[-1], page.page(records, baseline, rows, found, sections, shown, margin))
+    write_text(paths[-1], page(records, baseline, rows, found, sections, shown, margin))
     return board, paths
 
 
@@ -113,7 +120,7 @@ def _drawing(
         for _, fields_of in itertools.groupby(found, key=lambda field: field.section)
         for group in [list(fields_of)]
         for part in [_of(records, group)]
-        for number in range(len(comparison_figures.drawings(group, part, board, baseline)))
+        for number in range(len(drawings(group, part, board, baseline)))
     ]
     drawn = pool.map(_draw, *zip(*work, strict=True)) if pool and work else itertools.starmap(_draw, work)
     pairs = itertools.groupby(zip(work, drawn, strict=True), key=lambda pair: pair[0][0][0].section)
@@ -177,7 +184,7 @@ def _draw(group: list[Field], records: Records, board: pd.DataFrame, baseline: s
     """One of a section's figures."""
     import matplotlib as mpl
 
-    drawing = comparison_figures.drawings(group, records, board, baseline)[number]
+    drawing = drawings(group, records, board, baseline)[number]
     with mpl.rc_context(STYLE):
         figure = drawing.draw()
         if figure is None:
@@ -187,4 +194,4 @@ def _draw(group: list[Field], records: Records, board: pd.DataFrame, baseline: s
 
 
 def _shown(caption: str, path: Path) -> dict[str, str]:
-    return {"caption": caption, "source": page.picture(path.read_bytes())}
+    return {"caption": caption, "source": picture(path.read_bytes())}

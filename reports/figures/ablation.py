@@ -14,11 +14,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures import STYLE, look, save
+from reports.figures.style import STYLE, look, save
 
 if TYPE_CHECKING:
     from benchmark.records.ablations import Design
-    from reports.ablation import Scores
+    from reports.tables.ablation import Scores
 
 RISE, FALL, TOTAL = "#0173b2", "#d55e00", "#949494"
 

@@ -1,39 +1,20 @@
-"""Figures of a leaderboard. The same table gives the same bytes."""
+"""DSC against labelled cases: the leaderboard as a figure."""
 
 from __future__ import annotations
 
 import textwrap
-from io import BytesIO
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")  # files only: works without a display
 
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmark.ground.files import write_atomically
-from reports.leaderboard import SECTION, TRACK
+from reports.figures.style import STYLE, look, save
+from reports.tables.comparable import SECTION
+from reports.tables.wording import TRACK
 
-NO_MATHS: Any = {"text.parse_math": False}
-"""Names come from records and data: a $ in one of them begins no formula."""
-
-STYLE: Any = {
-    **NO_MATHS,
-    "svg.hashsalt": "leaderboard",
-    "svg.fonttype": "none",
-    "savefig.dpi": 150,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titley": 1.0,  # where it is put anyway, for no axis has ticks at the top; finding that out takes a fifth of drawing
-}
-MARKERS = "osD^vPX<>p"
 SIDE_BY_SIDE = 3  # facets in a row
 LEGEND_WIDTH, TITLE_WIDTH = 24, 56  # characters; what is longer is folded
 STEP, SPREAD = 0.06, 0.4  # between variants at a budget, at most in all: so that their intervals do not cover each other
@@ -77,30 +58,6 @@ def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
     return paths
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem``.png and .svg without dates or versions in them; returns both."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    layout = figure.get_layout_engine()
-    if layout:
-        layout.execute(figure)
-        figure.set_layout_engine(None)  # laid out once, for both forms
-    paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
-    save_png(figure, paths[0])
-    _save(figure, paths[1], {"Date": None, "Creator": None})
-    return paths
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a PNG without versions in it."""
-    _save(figure, path, {"Software": None})
-
-
-def _save(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
-    drawn = BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:], metadata=metadata)
-    write_atomically(path, drawn.getvalue(), durable=False)
-
-
 def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:
     """Lines and intervals of one dataset, protocol and test set."""
     budgets = sorted(part["labels"].unique())
@@ -117,17 +74,6 @@ def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:
     axes.set_xlim(-0.5, len(budgets) - 0.5)
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("labelled cases")
-
-
-def look(number: int) -> dict[str, Any]:
-    """Colour (safe for the colour-blind), marker and dash of a variant; the first thirty differ."""
-    palette = sns.color_palette("colorblind")
-    dash = ("-", "--", ":")[number // len(palette) % 3]
-    return {
-        "color": palette[number % len(palette)],
-        "marker": MARKERS[(number + 3 * (number // len(palette))) % len(MARKERS)],
-        "linestyle": dash,
-    }
 
 
 def _name(table: pd.DataFrame, variant: str) -> str:

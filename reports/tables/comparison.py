@@ -12,10 +12,23 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from reports.leaderboard import METHOD, SECTION, check_comparable, reported_cases, titled, unconverged
-from reports.planning import difference_of, variance_shares
-from reports.random_effects import Estimate, MeanSquare, RunSpread, by_unit, combination, mean, pair, run_spread, units_of
-from reports.statistics import Ranks, better_probability, case_scores, gap_closed, holm, interquartile_mean, rank_bootstrap
+from reports.statistics.multiplicity import holm
+from reports.statistics.planning import difference_of, variance_shares
+from reports.statistics.random_effects import (
+    Estimate,
+    MeanSquare,
+    RunSpread,
+    by_unit,
+    combination,
+    mean,
+    pair,
+    run_spread,
+    units_of,
+)
+from reports.statistics.resampling import Ranks, better_probability, gap_closed, interquartile_mean, rank_bootstrap
+from reports.tables.case_scores import case_scores, reported_cases
+from reports.tables.comparable import METHOD, SECTION, check_comparable, titled
+from reports.tables.leaderboard import unconverged
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.ground.files import write_text
-from reports.leaderboard import to_csv
+from reports.tables.escaping import to_csv
 
 if TYPE_CHECKING:
     from datasets.registration.quality import Example, Quality
@@ -67,8 +67,8 @@ def _picture(examples: list[Example], title: str, path: Path) -> Path:
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
 
-    from reports.figures import STYLE, save_png
-    from reports.slices import draw_slice
+    from reports.figures.slices import draw_slice
+    from reports.figures.style import STYLE, save_png
 
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(

@@ -38,8 +38,8 @@ def draw_overlay(overlay: Overlay, stem: Path) -> Path:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from reports.figures import STYLE, save_png
-    from reports.slices import class_colours, draw_slice
+    from reports.figures.slices import class_colours, draw_slice
+    from reports.figures.style import STYLE, save_png
 
     variants = list(overlay.examples[0].predictions)
     path = stem.with_name(f"{stem.name}.png")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from benchmark.ground.files import write_text
 from datasets.contents import hash_of
-from reports.leaderboard import to_csv
+from reports.tables.escaping import to_csv
 
 if TYPE_CHECKING:
     from datasets.summary import Summary
@@ -82,8 +82,8 @@ def _picture(summary: Summary, path: Path) -> Path:
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
 
-    from reports.figures import STYLE, save_png
-    from reports.slices import class_colours, draw_slice
+    from reports.figures.slices import class_colours, draw_slice
+    from reports.figures.style import STYLE, save_png
 
     columns = min(4, len(summary.samples))
     rows = -(-len(summary.samples) // columns)

@@ -2,8 +2,8 @@
 
 An effect is a difference of mean scores between cells with the same draw and seed, on the same cases. Main effect of a level: how much
 it adds to the factor's baseline, averaged over all levels of the other factors. Interaction: how much more (or less) levels add
-together than the sum of what each adds, averaged likewise. Intervals count runs and cases as samples (``reports.random_effects``), the
-spread of runs pooled over all variants of the design.
+together than the sum of what each adds, averaged likewise. Intervals count runs and cases as samples
+(``reports.statistics.random_effects``), the spread of runs pooled over all variants of the design.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,10 +21,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.ground.files import write_text
-from reports.leaderboard import can_draw, cases_only, check_comparable, in_markdown, to_csv
-from reports.random_effects import Estimate, by_unit, combination, mean, run_spread, units_of
-from reports.statistics import case_scores
+from reports.statistics.random_effects import Estimate, by_unit, combination, mean, run_spread, units_of
+from reports.tables.case_scores import case_scores
+from reports.tables.comparable import check_comparable
+from reports.tables.escaping import in_markdown
+from reports.tables.wording import cases_only
 
 if TYPE_CHECKING:
     from benchmark.records.ablations import Design
@@ -187,19 +187,3 @@ def to_markdown(table: pd.DataFrame, design: Design, unit: str) -> str:
         lines.append("|" + "|".join(":---" if name == "Effect of" else "---:" for name in titles) + "|")
         lines += [f"| {' | '.join(map(in_markdown, texts_of(row)))} |" for _, row in part.iterrows()]
     return "\n".join([*lines, "", NOTES.format(unit=unit or "voxel"), ""])
-
-
-def write_ablation(records: Records, design: Design, out: Path) -> list[Path]:
-    """Write effects.csv, effects.md and, where a run is complete and ``can_draw``, interaction and waterfall plots; returns the files."""
-    table = effects(records, design)
-    out.mkdir(parents=True, exist_ok=True)
-    paths = [out / "effects.csv", out / "effects.md"]
-    for path, text in zip(paths, [to_csv(table), to_markdown(table, design, unit_of(records))], strict=True):
-        write_text(path, text)
-    scores = [s for s in factorial_scores(records, design) if s.metric == "dsc"]
-    if scores and can_draw():
-        from reports.ablation_figures import interactions, waterfall  # matplotlib is slow to import
-
-        paths += interactions(scores, design, out / "interactions") if len(design.factors) > 1 else []
-        paths += waterfall(scores, design, out / "waterfall")
-    return paths

@@ -1,0 +1,1 @@
+"""What tables look like: every picture of a report. The same tables give the same bytes."""

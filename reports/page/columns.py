@@ -1,0 +1,90 @@
+"""The columns of the page's table, and its filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALL_CLASSES = "mean"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the page's table: where its value comes from, and how it is shown. An empty header is carried for filters alone."""
+
+    key: str
+    header: str
+    kind: str = "number"
+    digits: int | None = None
+    more_is_better: bool = False
+    help: str = ""
+    sort: str | None = None
+
+
+COLUMNS = [
+    Column("method", "Method", "name"),
+    Column("labels", "Labels", digits=0, help="labelled training cases"),
+    Column("class", "Class", "text"),
+    Column("dsc", "DSC %", digits=1, more_is_better=True),
+    Column("interval", "95 % CI", "text", sort="dsc", help="over runs and cases; over cases only where one run is done"),
+    Column(
+        "ranks",
+        "Ranks",
+        "text",
+        sort="rank",
+        help="rank of the mean, and the ranks it may have if somebody trains and tests again (95 %, all methods together)",
+    ),
+    Column("rank", ""),
+    Column(
+        "shift",
+        "vs baseline",
+        "text",
+        sort="shift_value",
+        help="difference in DSC points with its 95 % interval over runs and cases",
+    ),
+    Column("shift_value", ""),
+    Column(
+        "judged",
+        "Verdict",
+        "text",
+        help="against the baseline, with p adjusted for the number of methods (Holm); equivalent: within the margin (two one-sided tests)",
+    ),
+    Column("better", "P(better)", digits=2, more_is_better=True, help="share of paired runs that beat the baseline's"),
+    Column("hd95", "HD95", digits=1),
+    Column("assd", "ASSD", digits=2),
+    Column("unit", "Unit", "text"),
+    Column("nsd", "NSD %", digits=1, more_is_better=True),
+    Column("missed", "Missed", "text", sort="missed_share", help="structures in only one of prediction and truth"),
+    Column("missed_share", ""),
+    Column("note", "Note", "text", help="rows with a class that some runs never find are in no rank and no comparison"),
+    Column("used", "Labels used", "text", help="labelled cases, and those whose labels chose the weights"),
+    Column("runs", "Runs", "text", help="done, of all asked for"),
+    Column("network", "Network", "text"),
+    Column("parameters", "Parameters, M", digits=2),
+    Column("passes", "Passes", digits=1, help="images through networks per image of a batch, in a training step"),
+    Column("time", "Time", "text", sort="seconds"),
+    Column("seconds", ""),
+    Column("memory", "Memory, MB", digits=0),
+    Column("tuning", "Tuning", "text", help="what finding the hyper-parameters took"),
+    Column("published", "Published DSC %", "text long"),
+    Column("verdict", "Against published", "text"),
+    Column("dataset", "Dataset", "text"),
+    Column("protocol", "Protocol", "text"),
+    Column("test_set", "Test set", "text"),
+    Column("selection", "Weights", "text"),
+    Column("track", "Track", "text"),
+]
+FILTERS = [
+    ("dataset", "Dataset", None),
+    ("labels", "Labels", None),
+    ("test_set", "Test set", None),
+    ("class", "Class", ALL_CLASSES),
+    ("track", "Hyper-parameters", None),
+    ("protocol", "Protocol", None),
+    ("selection", "Weights", "last"),
+]
+METRIC_COLUMNS = {
+    "DSC": ["dsc", "interval", "ranks", "shift", "judged", "better"],
+    "HD95": ["hd95"],
+    "ASSD": ["assd"],
+    "NSD": ["nsd"],
+}

@@ -1,0 +1,136 @@
+"""The rows of the page's table: the leaderboard, its comparisons, and the scores of each class."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from reports.page.columns import ALL_CLASSES, COLUMNS
+from reports.page.words import points
+from reports.tables.case_scores import reported_cases
+from reports.tables.comparable import SECTION, rows_of
+from reports.tables.comparison import EQUIVALENT, MARGIN, UNTESTED, Field, baseline_of
+from reports.tables.leaderboard import METRICS
+from reports.tables.published import published_for
+from reports.tables.wording import case_seconds, cases_only, lacking_in_words, tuning_text, unconverged_in_words
+
+if TYPE_CHECKING:
+    from benchmark.records.table import Records
+
+
+TRACKS = {"run": "published values", "tuned": "tuned"}
+EMPTY = dict.fromkeys(
+    ["interval", "ranks", "rank", "shift", "shift_value", "judged", "better", "missed", "missed_share", "published", "verdict"]
+)
+
+
+def table_rows(
+    records: Records, baseline: str, board: pd.DataFrame, found: list[Field], margin: float = MARGIN
+) -> list[list[Any]]:
+    """The page's rows of a leaderboard, a list of values in the order of COLUMNS each: one per method and budget, then one per class."""
+    rows: list[dict[str, Any]] = []
+    compared = _compared(found, baseline, margin)
+    classes = _by_class(records, board["selection"].iloc[0]) if len(board) else {}
+    for row in rows_of(board):
+        key = (row.dataset, row.protocol, row.kind, row.test_set, row.labels, row.variant)
+        rows.append(_row(row) | compared.get(key, {}))
+        rows += [rows[-1] | EMPTY | scores for scores in classes.get(key, [])]
+    return [[_plain(row.get(column.key)) for column in COLUMNS] for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold; numbers to six digits."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """A row of the leaderboard in the page's terms."""
+    claims = published_for(row)
+    asked = row.runs_done + row.runs_failed + row.runs_unfinished
+    scored = not math.isnan(row.dsc)
+    return {
+        **{name: getattr(row, name) for name in ("dataset", "test_set", "selection", "network", "passes", "seconds")},
+        **{"method": row.variant, "labels": int(row.labels), "class": ALL_CLASSES, "track": TRACKS[row.kind]},
+        "protocol": row.protocol_title,
+        **{
+            "dsc": 100 * row.dsc,
+            "nsd": 100 * row.nsd,
+            "hd95": float(row.hd95),
+            "assd": float(row.assd),
+            "unit": row.spacing_unit,
+        },
+        "interval": f"{100 * row.dsc_low:.1f} to {100 * row.dsc_high:.1f}{cases_only(row.units)}"
+        if not math.isnan(row.dsc_low)
+        else None,
+        "missed": f"{row.missed:.0f}/{row.structures:.0f}" if scored else None,
+        "missed_share": row.missed / row.structures if scored else None,
+        "note": "; ".join(filter(None, [unconverged_in_words(row), lacking_in_words(row)])) or None,
+        "used": f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels),
+        "runs": f"{row.runs_done}/{asked}"
+        + (f", {row.runs_failed} failed" if row.runs_failed else "")
+        + (f", {row.runs_kept} of other code" if row.runs_kept else ""),
+        "parameters": row.parameters / 1e6,
+        "time": case_seconds(row.seconds),
+        "memory": row.peak_memory_mb,
+        "tuning": tuning_text(row),
+        "published": "; ".join(map(str, claims)) or None,
+        "verdict": claims[0].verdict(row) if claims and scored else None,
+    }
+
+
+def _compared(fields: list[Field], baseline: str, margin: float) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Ranks, and the comparison with the baseline, by section, budget and variant."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for field in (field.ranked for field in fields if field.ranked.variants):
+        against = field.against(baseline_of(baseline, field.section), margin).set_index("variant")
+        for i, variant in enumerate(field.variants):
+            values: dict[str, Any] = {"rank": float(field.rank[i])}
+            low, high = field.rank_ranges[i]
+            values["ranks"] = f"{field.rank[i]:g} " + ("(one run)" if math.isnan(low) else f"({low:g} to {high:g})")
+            if variant in against.index:
+                row: Any = against.loc[variant]
+                values["shift"] = f"{100 * row['shift']:+.1f}" + (
+                    f" ({100 * row['shift_low']:+.1f} to {100 * row['shift_high']:+.1f}{cases_only(row['units'])})"
+                    if not math.isnan(row["shift_low"])
+                    else ""
+                )
+                values |= {"shift_value": float(row["shift"]), "better": float(row["better"])}
+                values["judged"] = _judged(row["verdict"], row["p"], margin) + _of_one_draw(field)
+            found[(*field.section, field.labels, variant)] = values
+    return found
+
+
+def _judged(word: str, p: float, margin: float) -> str:
+    if word == UNTESTED:
+        return f"{word}: one run"
+    return f"{word} within {points(margin)}" if word == EQUIVALENT else f"{word} (p {p:.2g})"
+
+
+def _of_one_draw(field: Field) -> str:
+    """What seeds of one draw cannot speak beyond; empty where there is one run or several draws."""
+    draws = {draw for draw, _ in field.runs}
+    return f", on draw {min(draws)} alone" if len(draws) == 1 < len(field.runs) else ""
+
+
+def _by_class(records: Records, selection: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Mean scores of each class, by section, budget and variant."""
+    cases = reported_cases(records.without_trials(), METRICS, selection)
+    key = [*SECTION, "labels", "variant"]
+    case = cases.groupby([*key, "class", "metric", "cell", "case"], observed=True)["value"].mean()
+    means = case.groupby([*key, "class", "metric"], observed=True).mean().unstack("metric")
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for index, row in means.reindex(columns=METRICS).iterrows():
+        *where, name = index if isinstance(index, tuple) else (index,)
+        values = {
+            "class": str(name),
+            "dsc": 100 * row["dsc"],
+            "nsd": 100 * row["nsd"],
+            "hd95": row["hd95"],
+            "assd": row["assd"],
+        }
+        found.setdefault(tuple(where), []).append({k: v if isinstance(v, str) else float(v) for k, v in values.items()})
+    return found

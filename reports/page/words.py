@@ -1,0 +1,139 @@
+"""What was compared and what its data can and cannot support, in sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reports.tables.comparable import titled
+from reports.tables.comparison import BETTER, EQUIVALENT, MARGIN, OPEN, UNTESTED, WORSE, Field, baseline_of, verdict
+from reports.tables.leaderboard import OUTCOMES
+from reports.tables.wording import TRACK
+
+if TYPE_CHECKING:
+    from benchmark.records.table import Records
+
+
+def summary(records: Records, baseline: str) -> list[str]:
+    """What was compared and under which rules, in sentences."""
+    cells = records.without_trials().cells
+    done = cells[cells["outcome"] == "done"]
+    counts = {outcome: int((cells["outcome"] == outcome).sum()) for outcome in OUTCOMES}
+    runs = done.groupby(["draw", "seed"]).ngroups if len(done) else 0
+    first = (
+        f"{cells['variant'].nunique()} methods and variants on {listed(cells['dataset'])} with {listed(cells['labels'])} labelled"
+        f" cases, protocol {listed(titled(cells))}: {counts['done']} cells done in {runs} run{'s' * (runs != 1)} (draw, seed)"
+        f"{''.join(f', {counts[o]} {o}' for o in OUTCOMES[1:] if counts[o])}."
+    )
+    rules = (
+        "Every method, supervised-only included, had the same steps, batches, augmentation, network sizes and labelled cases; the test"
+        " cases were read once, after training. The headline is the last weights; rows of the weights that did best on the validation"
+        " cases say which labels that cost."
+    )
+    ran = baseline in set(done["variant"])
+    compared = f"Comparisons are with {baseline}, on the same cases and the same runs."
+    return [first, rules, compared if ran else f"{baseline} has not run, so nothing is compared with it."]
+
+
+def listed(values: pd.Series) -> str:
+    """The different values in order: a, b and c."""
+    unique = [str(value) for value in sorted(values.unique())]
+    return unique[0] if len(unique) == 1 else f"{', '.join(unique[:-1])} and {unique[-1]}" if unique else "nothing"
+
+
+def in_words(found: list[Field], baseline: str, margin: float = MARGIN) -> list[str]:
+    """What each budget's data can and cannot support, a sentence or two each."""
+    lines = []
+    for whole in found:
+        field = whole.ranked
+        left_out = [f"{variant}: {words}" for variant, words in whole.unconverged.items()]
+        if left_out:
+            lines.append(f"{_place(field)}, in no rank and no comparison: {'; '.join(left_out)}.")
+        if len(field.variants) < 2:
+            continue
+        cases = len(field.cases)
+        parts = [f"{_place(field)}: {cases} case{'s' * (cases != 1)}, {field.runs_in_words}."]
+        if len({draw for draw, _ in field.runs}) == 1:
+            parts.append("One draw says nothing of other labelled cases.")
+        against = field.against(baseline_of(baseline, field.section), margin)
+        tested = against[against["verdict"] != UNTESTED]
+        if len(tested):
+            of = tested.groupby("verdict")["variant"].apply(list)
+            counts = [_named(word, of.get(word, [])) for word in (BETTER, WORSE)]
+            counts += [f"{len(of[EQUIVALENT])} equivalent within {points(margin)}"] if EQUIVALENT in of else []
+            counts += [f"{len(of[OPEN])} that cannot be told apart from it"] if OPEN in of else []
+            parts.append(f"Against {baseline}: {', '.join(counts)}.")
+            unseen = tested["detectable"].median()
+            if unseen >= 5e-4:
+                parts.append(f"Differences below about {100 * unseen:.2g} points would mostly go unseen.")
+        elif len(against):
+            parts.append(f"Against {baseline}, nothing can be tested: one run says nothing of training again.")
+        parts += [_first_two(field, margin), _shares(field)]
+        lines.append(" ".join(filter(None, parts)))
+    return lines
+
+
+def _first_two(field: Field, margin: float) -> str:
+    """Whether the first can be told from the second, and what it takes."""
+    first, second = field.variants[:2]
+    lead, pairs = field.pairs[0, 1], len(field.pairs)
+    word = verdict(lead, field.p_values[0, 1], min(1.0, pairs * lead.equivalence_p(margin / 100)))
+    low, high = (100 * end for end in lead.interval())
+    ahead = f"{100 * lead.value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if not math.isnan(low) else "")
+    if word == UNTESTED:
+        return f"First {first}, second {second}, {ahead} for these cases: {word}, one run."
+    how = f"p {field.p_values[0, 1]:.2g} after Holm over {pairs} pair{'s' * (pairs != 1)}"
+    said = f"{word} within {points(margin)}" if word == EQUIVALENT else f"{word}, {how}"
+    if word == OPEN:
+        said += f"; if they differ as it seems, {_what_it_takes(field)} with 80 % power"
+    return (
+        f"First {first}, second {second}, {ahead}: {said}."
+        f" Kendall's tau of the ranking with other runs and cases: {field.ranks.tau:.2f}."
+    )
+
+
+def _what_it_takes(field: Field) -> str:
+    """How many more runs or cases would tell the first from the second, as a pair alone."""
+    runs, cases = field.needs(0, 1)
+    draws = {draw for draw, _ in field.runs}
+    unit = "seed" if len(draws) == 1 else "run" if len(draws) == len(field.runs) else "draw"
+    if runs == 0:
+        return "this pair alone would be told apart"
+    ways = [f"{more} more {what}{'s' * (more != 1)}" for more, what in ((runs, unit), (cases, "case")) if more is not None]
+    return (
+        f"{' or '.join(ways)} would separate the two"
+        if ways
+        else "no affordable number of runs or cases would separate the two"
+    )
+
+
+def _shares(field: Field) -> str:
+    """The variance budget as a sentence; empty where there is not enough to tell."""
+    shares = field.variance_shares
+    if not any(shares.values()):
+        return ""
+    parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+    return f"Of the variance of a case's score: {parts}."
+
+
+def _named(word: str, variants: list[str]) -> str:
+    shown = variants[:3]
+    more = f" and {len(variants) - 3} more" if len(variants) > 3 else ""
+    return f"{len(variants)} {word}" + (f" ({', '.join(shown)}{more})" if shown else "")
+
+
+def _place(field: Field) -> str:
+    return f"{section_title(field)}, {field.labels} labelled"
+
+
+def section_title(field: Field) -> str:
+    """Dataset, test set, protocol and track, as a person says it."""
+    dataset, _, kind, test_set = field.section
+    return f"{dataset}, {test_set}, protocol {field.protocol_title}{TRACK[kind]}"
+
+
+def points(margin: float) -> str:
+    """A margin with its unit."""
+    return f"{margin:g} point{'s' * (margin != 1)}"

@@ -1,0 +1,1 @@
+"""What a study has before it trains: its dataset, and the labels that registrations carry over."""

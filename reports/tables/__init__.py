@@ -1,0 +1,1 @@
+"""What records come to: computed tables, and their text forms. Nothing here draws."""
