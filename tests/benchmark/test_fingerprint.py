@@ -128,7 +128,7 @@ def test_an_edit_changes_the_methods_that_it_concerns_and_no_others(checkout: Pa
             ("methods/networks/swin_unet.py", "nn.LayerNorm(", "nn.BatchNorm1d("),
             ("methods/networks/unet.py", "nn.LeakyReLU(", "nn.ReLU("),
             ("methods/label_propagation.py", "labels = [warp_label(", "labels = [0 + warp_label("),
-            ("datasets/acdc_slices.py", "import", "import os  # a reader\nimport"),
+            ("datasets/acdc/slices.py", "import", "import os  # a reader\nimport"),
             ("methods/mean_teacher.py", "low=", "low=0 * "),
         ],
     )
