@@ -264,8 +264,7 @@ def test_a_plug_in_runs_in_worker_processes_like_a_built_in(tmp_path: Path) -> N
 def test_an_installed_package_offers_methods_and_datasets_by_entry_points(tmp_path: Path) -> None:
     """A package as pip leaves it: a module and its metadata on the path."""
     (tmp_path / "my_lab.py").write_text(
-        BROKEN
-        + "\nfrom datasets import register\nfrom datasets.phantom import Phantom\n\n@register('my_data')\nclass MyData(Phantom):\n    pass\n"
+        BROKEN + "\nfrom datasets.phantom import Phantom\n\n@register('my_data')\nclass MyData(Phantom):\n    pass\n"
     )
     about = tmp_path / "my_lab-1.0.dist-info"
     about.mkdir()
