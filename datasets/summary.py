@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from datasets.checks import uses
 from datasets.prepared import Prepared
 
 PICTURED = 12
+MEASURED = 20
+"""Volumes on which the pixels' ceiling is measured."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,31 @@ class Summary:
     """volumes: a row each (case, volume, use, depth, height, width, z, y, x in mm, and voxels of each class; NaN where unlabelled).
 
     samples: random slices, the same for the same dataset; ones with foreground where the volume has any.
+    ceilings: by image size in pixels, the mean Dice of each foreground class (in order; NaN where none was seen) that a network would reach
+    with slices of that size if it were never wrong, over the first MEASURED labelled volumes.
     """
 
     dataset: Prepared
     volumes: pd.DataFrame
     samples: list[Sample]
+    ceilings: dict[int, np.ndarray]
 
 
-def summarise(dataset: Prepared) -> Summary:
-    """Read every volume once."""
+def summarise(dataset: Prepared, sizes: Sequence[int]) -> Summary:
+    """Read every volume once. sizes: of square slices, pixels, whose ceilings are wanted."""
     rng = np.random.default_rng(0)
     chosen = set(rng.permutation([entry.name for entry in dataset.manifest.volumes])[:PICTURED])
     rows, samples = [], []
+    found: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
     for case, use in uses(dataset).items():
         for volume in dataset.read(case, labels=True):
             depth, height, width = volume.image.shape[1:]
             counts = np.full(len(dataset.classes), np.nan)
             if volume.label is not None:
                 counts = np.bincount(volume.label.ravel(), minlength=len(dataset.classes)).astype(float)
+                for size, scores in found.items():
+                    if len(scores) < MEASURED:
+                        scores.append(ceiling(volume.label, size, len(dataset.classes)))
             size = {"depth": depth, "height": height, "width": width} | dict(zip("zyx", volume.spacing, strict=True))
             rows.append(
                 {"case": case, "volume": volume.name, "use": use} | size | dict(zip(dataset.classes, counts, strict=True))
@@ -54,4 +64,34 @@ def summarise(dataset: Prepared) -> Summary:
                 plane = int(rng.choice(shown if len(shown) else np.arange(depth)))
                 label = None if volume.label is None else volume.label[plane]
                 samples.append(Sample(f"{volume.name} ({use}), slice {plane + 1}", volume.image[0, plane], label))
-    return Summary(dataset, pd.DataFrame(rows), samples)
+    return Summary(dataset, pd.DataFrame(rows), samples, {size: _mean(scores) for size, scores in found.items() if scores})
+
+
+def ceiling(label: np.ndarray, size: int, classes: int) -> np.ndarray:
+    """Dice (classes - 1,) of a mask (D, H, W) with itself after it was resized to ``size`` x ``size`` pixels and back, as a training label
+    and as a network's probabilities are; NaN for a class that it has not.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    from datasets.slices import resize_label
+
+    small = resize_label(torch.from_numpy(label.astype(np.int64)), size)
+    back = torch.cat(
+        [
+            F.interpolate(F.one_hot(plane[None], classes).movedim(-1, 1).float(), label.shape[1:], mode="bilinear").argmax(1)
+            for plane in small
+        ]
+    ).numpy()
+    scores = np.full(classes - 1, np.nan)
+    for number in np.unique(label[label > 0]):
+        found, truth = back == number, label == number
+        scores[number - 1] = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    return scores
+
+
+def _mean(scores: list[np.ndarray]) -> np.ndarray:
+    """Mean over volumes that have a class, a class each."""
+    stack = np.stack(scores)
+    seen = (~np.isnan(stack)).sum(0)
+    return np.where(seen, np.nansum(stack, 0) / np.maximum(seen, 1), np.nan)

@@ -31,7 +31,7 @@ DataOption = Annotated[
 ProtocolOption = Annotated[
     str,
     typer.Option(
-        help="smoke, quick, paper-short, paper or paper-bf16 (see `ls protocols`), one of them with rules of your own,"
+        help="smoke, quick, desk, paper-short, paper or paper-bf16 (see `ls protocols`), one of them with rules of your own,"
         " name[rule=value,...], or a YAML file of `base` and rules."
     ),
 ]

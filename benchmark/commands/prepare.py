@@ -59,6 +59,7 @@ def prepare(
             raise BadInput(f"--download needs --data FOLDER; expected where to put {dataset}")
         kind.download(data)  # type: ignore[attr-defined]
 
+    from benchmark.ground.protocol import PROTOCOLS
     from benchmark.records.store import Store
     from benchmark.study.preparation import PackedRegistrations, pack_dataset, prepare_shown
     from datasets.summary import summarise
@@ -66,7 +67,7 @@ def prepare(
 
     root = Store(store)
     prepared = prepare_shown(dataset, data, root, err)
-    summary = summarise(prepared)
+    summary = summarise(prepared, sorted({protocol.image_size for protocol in PROTOCOLS.values()}))
     out.print(to_terminal(summary))
     wrote(write(summary, root.report / "datasets" / dataset))
     if pack:

@@ -38,11 +38,12 @@ def to_terminal(summary: Summary) -> Group:
         if dataset.spacing_known:
             cells += [_range(part["z"].to_numpy(), 2), _range(part[["y", "x"]].to_numpy(), 2)]
         uses.add_row(*cells)
-    classes = _table("Class", "Voxels %", "Volumes with it")
+    classes = _table("Class", "Voxels %", "Volumes with it", *(f"ceiling at {size} px" for size in summary.ceilings))
     labelled = volumes[list(dataset.classes)].dropna()
-    for name in dataset.classes:
+    for number, name in enumerate(dataset.classes):
         share = 100 * labelled[name].sum() / labelled.to_numpy().sum()
-        classes.add_row(name, f"{share:.2f}", f"{(labelled[name] > 0).sum()} of {len(labelled)}")
+        tops = [_percent(tops[number - 1]) if number else "" for tops in summary.ceilings.values()]
+        classes.add_row(name, f"{share:.2f}", f"{(labelled[name] > 0).sum()} of {len(labelled)}", *tops)
     train = dataset.split.train
     channels = "1 channel" if dataset.channels == 1 else f"{dataset.channels} channels"
     spacing = "" if dataset.spacing_known else ", spacing not stored"
@@ -52,6 +53,7 @@ def to_terminal(summary: Summary) -> Group:
     ]
     if dataset.train_groups:
         lines.append(f"random draws are balanced over: {', '.join(sorted(set(dataset.train_groups.values())))}")
+    lines.append("ceiling: Dice % of a perfect mask resized to a protocol's pixels and back; no method can score higher there")
     lines.append(f"content {hash_of(dataset)}")
     return Group(Text(title, style="bold"), uses, Text(), classes, Text(), *map(Text, lines), Text())
 
@@ -62,6 +64,10 @@ def _table(first: str, *others: str) -> Table:
     for name in others:
         grid.add_column(name, justify="right")
     return grid
+
+
+def _percent(share: float) -> str:
+    return "-" if np.isnan(share) else f"{100 * share:.1f}"
 
 
 def _range(values: np.ndarray, digits: int) -> str:
