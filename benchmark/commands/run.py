@@ -25,7 +25,7 @@ class Hparams(StrEnum):
 @command(
     epilog="Examples:\n\n"
     "`python -m benchmark run --methods cctr,cps --labels 1,3,7`\n\n"
-    "`python -m benchmark run --dataset acdc --data ~/ACDC --methods supervised,'cctr[rsl=false]' --labels 3,all --runs 3`\n\n"
+    "`python -m benchmark run --dataset acdc --data ~/ACDC --methods supervised,'cctr[rsl=false]' --labels 3,all --protocol desk`\n\n"
     "`python -m benchmark run --config experiments/acdc_gpu.yaml --labels 1`"
 )
 def run(
