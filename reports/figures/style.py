@@ -15,10 +15,8 @@ from matplotlib.figure import Figure
 
 from benchmark.ground.files import write_atomically
 
-NO_MATHS: Any = {"text.parse_math": False}
-"""Names come from records and data: a $ in one of them begins no formula."""
 STYLE: Any = {
-    **NO_MATHS,
+    "text.parse_math": False,  # names come from records and data: a $ in one of them begins no formula
     "svg.hashsalt": "leaderboard",
     "svg.fonttype": "none",
     "savefig.dpi": 150,

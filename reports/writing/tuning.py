@@ -19,7 +19,7 @@ def write_tuning(records: Records, folder: Path) -> list[Path]:
     """Write ``studies.csv``, ``trials.csv``, and figures as PNG and SVG; returns the files, none where the records hold no trial."""
     import matplotlib as mpl
 
-    from reports.figures.style import NO_MATHS, save
+    from reports.figures.style import STYLE, save
     from reports.figures.tuning import growth, search
 
     trials = trials_of(records)
@@ -30,7 +30,7 @@ def write_tuning(records: Records, folder: Path) -> list[Path]:
     paths = [folder / "studies.csv", folder / "trials.csv"]
     for path, table in zip(paths, (studies, trials.drop(columns=["searched", "protocol_title"])), strict=True):
         write_text(path, to_csv(table.assign(hparams=table["hparams"].map(json.dumps))))
-    with mpl.rc_context(NO_MATHS):
+    with mpl.rc_context(STYLE):
         for (dataset, protocol), part in trials.groupby(["dataset", "protocol"], sort=False):
             paths += save(growth(part), folder / safe_name(f"{dataset}-{protocol}-best"))
         for row in rows_of(studies):
