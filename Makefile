@@ -8,7 +8,7 @@ BIN = .venv/bin
 READY = .venv/ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench performance docs statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
+.PHONY: help run test lint audit format bench performance docs statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -19,10 +19,13 @@ run: $(READY)  ## CCT-R and CPS with 1, 3 and 7 labelled cases of the phantom da
 test: lint  ## lint, check types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-lint: $(READY)  ## ruff and mypy
+lint: audit  ## ruff, mypy and known vulnerabilities of the locked versions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(READY)  ## look the locked versions up among known vulnerabilities, where a registry answers
+	$(BIN)/python tools/audit.py
 
 format: $(READY)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
