@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.ground.errors import BadInput
+from benchmark.ground.errors import BadInput, quoted
 
 if TYPE_CHECKING:
     from benchmark.cell.training import Progress
@@ -74,7 +74,7 @@ def parse_cluster(option: str, text: str | None) -> dict[str, str]:
     pairs = dict(part.strip().partition("=")[::2] for part in (text or "").split(",") if part.strip())
     for key, value in pairs.items():
         if not key.isidentifier() or not value:
-            raise BadInput(f"{option}: cannot read {text!r}; expected pairs such as partition=gpu,time=120,gres=gpu:1")
+            raise BadInput(f"{option}: cannot read {quoted(text or '')}; expected pairs such as partition=gpu,time=120,gres=gpu:1")
     return pairs
 
 
