@@ -15,7 +15,7 @@ TARGETS = 18
 ENOUGH = 300
 """Examples after which every outcome that there can be should have come."""
 
-few = settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 """Of one batch; batches are repeated until the time is over, each with other examples."""
 
 

@@ -28,14 +28,53 @@ COMMANDS: Any = typer.main.get_command(cli.app)
 LONGEST = 1500
 """Letters of a sentence that somebody may still read."""
 
-NAMES = "cctr cps supervised abd mean_teacher quick smoke paper all rsl reps registration exchange learning_rate steps swin.window"
+NAMES = (
+    "cctr cps supervised abd mean_teacher quick smoke paper all rsl reps registration exchange learning_rate steps swin.window"
+)
 TOKENS = [
     *NAMES.split(),
     *["unet_widths", "image_size", "none", "no", "true", "False", "NaN", "inf", "1e999", "1e-400", "-0", "010", "1:30", "0x10"],
     *["9" * 5000, "-" + "9" * 19, "٣", "²", "१", "\ud800", "\udcff", "\0", "\n", "\u2028", "é", "x" * 3000, "affine|identity"],
-    *["[", "]", "[[", ",", ",,", "=", "==", "|", "'", '"', "'a, b'", "*a", "&a", "!!x", "? ", ": ", "{", "}", "#", "%", "<<", "~"],
+    *[
+        "[",
+        "]",
+        "[[",
+        ",",
+        ",,",
+        "=",
+        "==",
+        "|",
+        "'",
+        '"',
+        "'a, b'",
+        "*a",
+        "&a",
+        "!!x",
+        "? ",
+        ": ",
+        "{",
+        "}",
+        "#",
+        "%",
+        "<<",
+        "~",
+    ],
     *["rsl=false", "reps=true", "[rsl=false]", "registration=identity|affine", "steps=40", "[steps=40]", "quick[steps=40]"],
-    *["cctr[rsl=false,reps=false]", "1", "3", "7", "0", "-1", "+1", "0.5", ".5", "2025-01-01", "partition=gpu", "time=120", " "],
+    *[
+        "cctr[rsl=false,reps=false]",
+        "1",
+        "3",
+        "7",
+        "0",
+        "-1",
+        "+1",
+        "0.5",
+        ".5",
+        "2025-01-01",
+        "partition=gpu",
+        "time=120",
+        " ",
+    ],
 ]
 GOOD = ["true", "false", "0.5", ".1", "3", "40", "affine", "deformable", "[8,16]", "[8, 16, 32, 64]", "bfloat16"]
 VALUES = st.sampled_from(GOOD) | st.sampled_from(TOKENS)
@@ -99,7 +138,9 @@ def rules(content: str | bytes, folder: Path) -> None:
     assert get_protocol(str(file)).name == "mine"
 
 
-OPTIONS = b"labels: 1,3,7\nmethods:\n- cctr\n- cctr[rsl=false]\nruns: 3\nstore: ~/x\ndry-run: true\n# so it is\nhparams: tuned\n"
+OPTIONS = (
+    b"labels: 1,3,7\nmethods:\n- cctr\n- cctr[rsl=false]\nruns: 3\nstore: ~/x\ndry-run: true\n# so it is\nhparams: tuned\n"
+)
 RULES = b"base: paper\nsteps: 8000\nswin: {window: 7, depths: [2, 2, 2, 2]}\nmomentum: 0.9\nprecision: bfloat16\n"
 TYPED = [methods, factors, protocol, labels, numbers, cluster]
 
