@@ -53,7 +53,9 @@ def _parse_factors(text: str, base: Selection) -> dict[str, list[Any]]:
     for item in split_list(text):
         factor, equals, values = (part.strip() for part in item.partition("="))
         if factor not in base.hparams:
-            raise BadInput(f"--factors: {base.method} has no parameter {quoted(factor)}; its parameters: {', '.join(base.hparams)}")
+            raise BadInput(
+                f"--factors: {base.method} has no parameter {quoted(factor)}; its parameters: {', '.join(base.hparams)}"
+            )
         if factor in factors:
             raise BadInput(f"--factors: {factor} comes twice; expected each factor once")
         if not equals and not isinstance(base.hparams[factor], bool):

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from filelock import FileLock
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import make_way, set_aside
+from benchmark.ground.files import make_way, one_at_a_time, set_aside
 from benchmark.ground.protocol import Protocol
 from benchmark.records.fingerprint import Code, code_of, is_current
 from benchmark.records.identity import Cell, Spent, Trial, digest
@@ -143,7 +142,7 @@ class Tuner:
         ]
         name = f"{self.dataset.name} {space.base.variant} {space.labels} labelled {self.protocol.name} {digest(about)}"
         try:
-            with FileLock(self.folder / "lock"):
+            with one_at_a_time(self.folder / "lock"):
                 journal = self.folder / "journal.log"
                 if not storage:
                     _heal(journal)
@@ -161,7 +160,7 @@ class Tuner:
 
     def cells(self) -> dict[str, Cell]:
         """By id, the cells of every study's current round that have no result yet; empty when all trials are finished."""
-        with FileLock(self.folder / "lock"):
+        with one_at_a_time(self.folder / "lock"):
             return {cell.id: cell for space, study in self.studies for cell in self._round(space, study)}
 
     def _round(self, space: Space, study: optuna.Study) -> Iterator[Cell]:
@@ -232,7 +231,7 @@ class Tuner:
         """Pass on the results of cells that ``cells`` named and that have run, or lost their worker."""
         from optuna.trial import TrialState
 
-        with FileLock(self.folder / "lock"):
+        with one_at_a_time(self.folder / "lock"):
             for space, study in self.studies:
                 for trial in self._known(space, study):
                     if trial.finished or trial.cell.id not in ran:

@@ -147,6 +147,16 @@ def test_one_bad_ablation_is_named_and_costs_no_other(tmp_path: Path, content: b
     assert len(told) == 1 and str(bad) in told[0] and "\n" not in told[0]
 
 
+def test_an_ablation_that_is_another_than_its_name_says_is_left_out(tmp_path: Path) -> None:
+    store, told = Store(tmp_path), list[str]()
+    remember(GOOD, store)
+    (file,) = (tmp_path / FOLDER).iterdir()
+    file.write_text(file.read_text().replace("phantom", "phantoM"))
+    assert remembered(store, tell=told.append) == [] and str(file) in told[0] and "not as it was written" in told[0]
+    remember(GOOD, store)
+    assert remembered(store, tell=told.append) == [GOOD] and len(told) == 1
+
+
 @pytest.mark.parametrize("names", [("..", "quick", "cctr"), ("phantom", "../../x", "cctr"), ("phantom", "quick", "../../../x")])
 def test_effects_are_written_below_their_folder(tmp_path: Path, names: tuple[str, str, str]) -> None:
     dataset, protocol, method = names

@@ -15,7 +15,7 @@ from typing import Any
 
 ORDERS = "CHAOS_DISK"
 SITE = Path(__file__).parent / "site"
-STATES = {"full": errno.ENOSPC, "read-only": errno.EROFS}
+STATES = {"full": errno.ENOSPC, "read-only": errno.EROFS, "over quota": errno.EDQUOT}
 NEEDS_NO_ROOM = ("unlink", "rmdir")
 """What a full disk still does."""
 
@@ -33,7 +33,7 @@ class Disk:
         if isinstance(path, int) or not os.path.abspath(os.fsdecode(path)).startswith(f"{self.folder}/"):
             return
         number = STATES.get(self.state())
-        if number is None or (number == errno.ENOSPC and what in NEEDS_NO_ROOM):
+        if number is None or (number != errno.EROFS and what in NEEDS_NO_ROOM):
             return
         self.count += 1
         if self.count > self.after:

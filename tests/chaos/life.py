@@ -1,11 +1,9 @@
 """A small store's life, in this process: every command that writes into it, and what must hold afterwards whatever befell it."""
 
-import contextlib
-import json
 import os
+import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ from benchmark import commands
 from benchmark.cell import experiment
 from benchmark.records.store import CellFolder
 from datasets import prepared
-from reports import ablation, leaderboard
+from reports import ablation, leaderboard, tuning
 
 SAME = ("model.safetensors", "cases.csv", "history.csv")
 """Of every cell, the files that must not depend on what happened."""
@@ -28,33 +26,41 @@ DATA = ["--dataset", "acdc", "--tracking", "none"]
 
 
 class Life:
-    """Commands on one store. told: everything that they printed."""
+    """Commands on one store. told: what they printed since ``live`` or ``look`` began."""
 
     def __init__(self, data: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.data, self.store, self.monkeypatch, self.capsys = data, store, monkeypatch, capsys
         self.told = ""
         for module in (ablation, leaderboard):
             monkeypatch.setattr(module, "can_draw", lambda: False)  # figures take seconds, and go through the same writer
+        monkeypatch.setattr(tuning, "write", lambda records, folder: [])
         monkeypatch.setattr(os, "fsync", lambda file: None)
 
     def live(self) -> list[int]:
-        """Every command once, each as in a process of its own; their exit codes."""
-        return [self._command(arguments) for arguments in LIFE]
+        """Every command that writes, once; their exit codes."""
+        self.told = ""
+        return [self._command(*arguments, *DATA, "--data", self.data) for arguments in LIFE]
 
-    def _command(self, arguments: list[str]) -> int:
+    def look(self) -> str:
+        """Every command that reads the whole store and is quick; what they said."""
+        self.told, out = "", self.store.with_name("export")
+        for arguments in (["ls", "cells"], ["export", "--out", out]):
+            assert self._command(*arguments) in (0, 1, 2), self.told
+        shutil.rmtree(out, ignore_errors=True)
+        return self.told
+
+    def _command(self, *arguments: object) -> int:
+        """A command, as in a process of its own."""
         for cached in (prepared._raw, prepared._opened, prepared._read_through, prepared._whole, experiment.training_volumes):
             cached.cache_clear()
-        line = [*arguments, *DATA, "--data", str(self.data), "--store", str(self.store)]
-        self.monkeypatch.setattr(sys, "argv", ["benchmark", *line])
+        self.monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments), "--store", str(self.store)])
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             commands.main()
-        self.told = "".join(self.capsys.readouterr())
-        assert "Traceback" not in self.told, self.told[-3000:]
-        self.all_told += self.told
+        said = "".join(self.capsys.readouterr())
+        assert "Traceback" not in said, said[-3000:]
+        self.told += said
         return int(ended.value.code or 0)
-
-    all_told = ""
 
     def forget_dead(self) -> None:
         """Leases name this process, which would have ended with its command and so given them up."""
