@@ -10,6 +10,7 @@ import pytest
 from benchmark import commands
 from benchmark.cell import experiment
 from benchmark.records.store import CellFolder
+from benchmark.study import session
 from datasets import prepared
 from reports import ablation, leaderboard, tuning
 
@@ -33,6 +34,7 @@ class Life:
         self.told = ""
         for module in (ablation, leaderboard):
             monkeypatch.setattr(module, "can_draw", lambda: False)  # figures take seconds, and go through the same writer
+        monkeypatch.setattr(session, "register_all", lambda *arguments: None)  # which starts processes; cells do it themselves
         monkeypatch.setattr(tuning, "write", lambda records, folder: [])
         monkeypatch.setattr(os, "fsync", lambda file: None)
 
