@@ -314,10 +314,9 @@ def _heal(journal: Path) -> None:
 
 def _of_the_disk(error: BaseException) -> OSError | None:
     """The error of a disk that takes nothing more, in whose handling ``error`` came; None where there was none."""
-    beneath: BaseException | None = error
-    while beneath and not (isinstance(beneath, OSError) and beneath.errno in UNWRITABLE):
-        beneath = beneath.__context__
-    return beneath
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return error
+    return _of_the_disk(error.__context__) if error.__context__ else None
 
 
 def _medians(earlier: list[dict[int, float]], steps: int) -> tuple[tuple[int, float], ...]:
@@ -339,9 +338,7 @@ def _distribution(search: dict[str, Any]) -> Any:
 
 
 def tune(tuner: Tuner, run: Callable[[list[Cell]], int]) -> None:
-    """Run rounds until every study has its trials, once again those that were damaged since. ``run`` runs cells and returns how many did
-    not end well.
-    """
+    """Run what was damaged since, then rounds until every study has its trials. ``run`` returns how many cells did not end well."""
     again: set[str] = set()
     while damaged := {name: cell for name, cell in tuner.damaged().items() if name not in again}:
         again |= damaged.keys()
