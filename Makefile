@@ -8,7 +8,7 @@ BIN = .venv/bin
 READY = .venv/ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench performance docs statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
+.PHONY: help run test lint audit format bench performance docs statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -19,11 +19,14 @@ run: $(READY)  ## CCT-R and CPS with 1, 3 and 7 labelled cases of the phantom da
 test: lint  ## lint, check types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-lint: $(READY)  ## ruff, mypy, and the laws of who may import whom
+lint: audit  ## ruff, mypy, the laws of who may import whom, and known vulnerabilities of the locked versions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+audit: $(READY)  ## look the locked versions up among known vulnerabilities, where a registry answers
+	$(BIN)/python tools/audit.py
 
 format: $(READY)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -42,11 +45,11 @@ docs: $(READY)  ## write docs/methods.md from the classes
 statistics: $(READY)  ## simulate how often the report's verdicts are right and write docs/statistics.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reports.simulated_worlds > docs/statistics.md
 
-fuzz: $(READY)  ## damage files of every layout for FUZZ_SECONDS (300) and read them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
+fuzz: $(READY)  ## for FUZZ_SECONDS (300): damaged files of every layout and store, words and files of options that mean nothing
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-300} OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
 
-chaos: $(READY)  ## inflict CHAOS_FAULTS (200) faults on a grid: kills, pauses, damaged files, a full disk; afterwards all is whole
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos
+chaos: $(READY)  ## inflict CHAOS_FAULTS (200) faults: kills, pauses, damage to every kind of file, full and read-only disks; all ends well
+	CHAOS_FAULTS=$${CHAOS_FAULTS:-200} OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos
 
 test-clusters: $(READY)  ## run cells on SLURM's own daemons and on a Ray cluster, both on this machine
 	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[cluster]'

@@ -25,12 +25,11 @@ from typing import Annotated, Any, Literal
 
 import h5py
 import numpy as np
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
-from benchmark.ground.files import disk_full_is_told, make_way, set_aside, write_atomically
+from benchmark.ground.files import disk_full_is_told, make_way, one_at_a_time, set_aside, write_atomically
 from datasets.checks import checked, uses
 from datasets.contents import Entry, array_hash, digest, entry_of, hash_of, read_through
 from datasets.dataset import Dataset, Split, Volume
@@ -234,8 +233,7 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
     """The raw data as its file in the cache, written where there is none, found by the hash of the raw files."""
     known = _known(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    make_way(known.with_suffix(".lock"))
-    with FileLock(known.with_suffix(".lock")):
+    with one_at_a_time(known.with_suffix(".lock")):
         for stale in folder.glob(f".{known.stem}.*.tmp"):  # of a process that was killed: the lock is ours
             stale.unlink()
         try:

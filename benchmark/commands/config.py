@@ -20,7 +20,7 @@ from typing import Any
 
 import typer
 
-from benchmark.ground.errors import BadInput, meant
+from benchmark.ground.errors import BadInput, meant, quoted
 
 EXCLUDED_BY = {"runs": ("draws", "seeds"), "draws": ("runs",), "seeds": ("runs",)}
 
@@ -38,7 +38,7 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
     for key, value in _read(file).items():
         name = key.replace("-", "_")
         if name not in options:
-            raise BadInput(f"{file}: {key!r} is no option of {context.info_name}; {meant(name, options)}")
+            raise BadInput(f"{file}: {quoted(key)} is no option of {context.info_name}; {meant(name, options)}")
         if name in found:
             raise BadInput(f"{file} has {name} twice; expected it once, with dashes or underscores")
         if value is None:
@@ -51,7 +51,7 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
             reason = error.message.rstrip(".")
             option = f"--{name.replace('_', '-')}"
             raise BadInput(
-                f"{file}: {key} cannot be {','.join(texts)!r} ({reason}); expected what {option} takes, see --help"
+                f"{file}: {key} cannot be {quoted(','.join(texts))} ({reason}); expected what {option} takes, see --help"
             ) from None
     context.default_map = found
     return file

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmark.ground.errors import BadInput
+from benchmark.ground.errors import BadInput, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT_MB = 600
@@ -34,7 +34,7 @@ def pick_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError):
-        raise BadInput(f"--device: {name!r} is not available here; expected auto, cpu, cuda or cuda:N") from None
+        raise BadInput(f"--device: {quoted(name)} is not available here; expected auto, cpu, cuda or cuda:N") from None
     return name
 
 

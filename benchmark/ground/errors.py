@@ -18,6 +18,20 @@ class NotAsClaimed(BadInput):
     """Data is not what a file, or a cell, says it is."""
 
 
+QUOTED = 40
+"""Letters of what was found that a sentence repeats."""
+
+
+def short(text: str) -> str:
+    """What was found, for a sentence; of what is long, the beginning."""
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+
+
+def quoted(text: str) -> str:
+    """As ``short``, in quotes."""
+    return repr(short(text))
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """``did you mean 'steps'? known: ...``: the end of a sentence on a name that is not known."""
     known = list(known)

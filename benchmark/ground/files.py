@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from filelock import FileLock
+
 from benchmark.ground.errors import DiskFull
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -59,6 +61,14 @@ def make_way(file: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         if not stat.S_ISREG(file.lstat().st_mode):
             set_aside(file, "is a folder, link or device, expected a file")
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Hold the lock file, for which others wait; whatever stands in its place is set aside."""
+    make_way(lock)
+    with FileLock(lock):
+        yield
 
 
 def read_plain(path: Path, most: int | None = None) -> bytes:

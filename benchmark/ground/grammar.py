@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any
 
-from benchmark.ground.errors import BadInput
+from benchmark.ground.errors import BadInput, quoted
 from benchmark.ground.registry import NAME
 
 KEY = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
@@ -51,14 +51,14 @@ def split_item(option: str, item: str) -> tuple[str, dict[str, Any]]:
     """
     match = re.fullmatch(rf"({NAME})(?:\[(.*)\])?", item.strip(), re.DOTALL)
     if not match:
-        raise BadInput(f"{option}: cannot read {_cut(item)!r}; expected name or name[param=value,...]")
+        raise BadInput(f"{option}: cannot read {quoted(item)}; expected name or name[param=value,...]")
     given: dict[str, Any] = {}
     for pair in split_list(match[2] or ""):
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or not re.fullmatch(KEY, key):
-            raise BadInput(f"{option}: cannot read {_cut(pair)!r} in {_cut(item)!r}; expected param=value")
+            raise BadInput(f"{option}: cannot read {quoted(pair)} in {quoted(item)}; expected param=value")
         if key in given:
-            raise BadInput(f"{option}: {_cut(item)!r} has {key} twice; expected it once")
+            raise BadInput(f"{option}: {quoted(item)} has {key} twice; expected it once")
         given[key] = parse_value(option, value)
     return match[1], given
 
@@ -76,7 +76,7 @@ def parse_value(option: str, text: str) -> Any:
         return int(text)
     if NUMBER.fullmatch(text):
         if not math.isfinite(float(text)):
-            raise BadInput(f"{option}: {_cut(text)!r} is no number that a computer holds; expected a smaller one")
+            raise BadInput(f"{option}: {quoted(text)} is no number that a computer holds; expected a smaller one")
         return float(text)
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and text[0] not in text[1:-1]:
         return text[1:-1]
@@ -86,12 +86,8 @@ def parse_value(option: str, text: str) -> Any:
     if BARE.fullmatch(text):
         return text
     raise BadInput(
-        f"{option}: cannot read the value {_cut(text)!r}; expected a number, true, false, text or a list such as [8,16]"
+        f"{option}: cannot read the value {quoted(text)}; expected a number, true, false, text or a list such as [8,16]"
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def as_typed(value: Any) -> str:

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from benchmark.ground.errors import BadInput, meant
+from benchmark.ground.errors import BadInput, meant, quoted
 
 T = TypeVar("T", bound=type)
 
@@ -149,7 +149,7 @@ def check_name(package: str, name: str) -> Entry:
     """
     known = entries(package)
     if name not in known:
-        raise BadInput(f"no {package.rstrip('s')} is called {name!r}; {meant(name, known)}")
+        raise BadInput(f"no {package.rstrip('s')} is called {quoted(name)}; {meant(name, known)}")
     return known[name]
 
 

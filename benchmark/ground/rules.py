@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.ground.errors import BadInput, meant
+from benchmark.ground.errors import BadInput, meant, quoted, short
 from benchmark.ground.feasibility import check_feasible
 from benchmark.ground.grammar import as_typed, parse_value, split_item
 from benchmark.ground.protocol import PROTOCOLS, Protocol, flat, named
@@ -38,7 +38,7 @@ def get_protocol(text: str) -> Protocol:
 
 def _preset(where: str, name: str) -> Protocol:
     if name not in PROTOCOLS:
-        raise BadInput(f"{where}: no protocol is called {name!r}; {meant(name, PROTOCOLS)}")
+        raise BadInput(f"{where}: no protocol is called {quoted(name)}; {meant(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
@@ -52,7 +52,7 @@ def _changed(where: str, base: Protocol, given: dict[str, Any]) -> Protocol:
     content = base.model_dump(mode="json")
     for name, value in given.items():
         if name not in known:
-            raise BadInput(f"{where}: {base.name} has no rule {name!r}; {meant(name, known)}")
+            raise BadInput(f"{where}: {base.name} has no rule {quoted(name)}; {meant(name, known)}")
         part, _, inner = name.partition(".")
         if inner:
             content[part][inner] = value
@@ -63,7 +63,7 @@ def _changed(where: str, base: Protocol, given: dict[str, Any]) -> Protocol:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-        wrong = f"{base.name}[{name}={as_typed(given.get(name))}]"
+        wrong = f"{base.name}[{name}={short(as_typed(given.get(name)))}]"
         raise BadInput(f"{where}: {wrong}: {first['msg'].lower()}; expected something like {_example(base, name)}") from None
 
 
@@ -77,7 +77,7 @@ def _from_file(file: Path) -> Protocol:
     if not re.fullmatch(NAME, name) or name in PROTOCOLS:
         reason = "is a preset's" if name in PROTOCOLS else "cannot be one"
         raise BadInput(
-            f"{where}: the file's name is the protocol's, and {name!r} {reason}; expected letters, digits, _ and - of its own"
+            f"{where}: the file's name is the protocol's, and {quoted(name)} {reason}; expected letters, digits, _ and - of its own"
         )
     given = dict(_read(where, file))
     base = given.pop("base", None)

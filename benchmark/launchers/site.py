@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from benchmark.ground.errors import BadInput
+from benchmark.ground.errors import BadInput, quoted
 
 Launcher = Literal["inline", "devices", "slurm", "ray"]
 POLL_SECONDS = 0.2
@@ -63,5 +63,7 @@ def parse_cluster(option: str, text: str | None) -> dict[str, str]:
     pairs = dict(part.strip().partition("=")[::2] for part in (text or "").split(",") if part.strip())
     for key, value in pairs.items():
         if not key.isidentifier() or not value:
-            raise BadInput(f"{option}: cannot read {text!r}; expected pairs such as partition=gpu,time=120,gres=gpu:1")
+            raise BadInput(
+                f"{option}: cannot read {quoted(text or '')}; expected pairs such as partition=gpu,time=120,gres=gpu:1"
+            )
     return pairs

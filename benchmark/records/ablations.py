@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,11 +67,25 @@ def remembered(*stores: Store, tell: Callable[[str], None]) -> list[Ablation]:
     for store in stores:
         for path in sorted((store.root / FOLDER).glob("*.json")):
             try:
-                found[path.name] = read(_Remembered, path).root
+                found[path.name] = _read(path)
             except (OSError, BadRecord) as error:
                 reason = f"{path} cannot be read ({error.strerror})" if isinstance(error, OSError) else error
                 tell(f"left out: {reason}")
     return list(found.values())
+
+
+def _read(path: Path) -> Ablation:
+    """What a file of FOLDER holds.
+
+    Raises:
+        OSError: it cannot be read.
+        BadRecord: it is no ablation, or another one than its name says.
+    """
+    found = read(_Remembered, path).root
+    named = re.search(r"-([0-9a-f]{12})$", path.stem)
+    if named and named[1] != digest(asdict(found)):
+        raise BadRecord(f"{path} is not as it was written; the same `ablate` command writes it again")
+    return found
 
 
 class _Remembered(RootModel[Ablation]):

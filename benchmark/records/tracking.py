@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from filelock import FileLock
 
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import checksum
+from benchmark.ground.files import checksum, one_at_a_time
 from benchmark.ground.redaction import for_records
 from benchmark.records.store import CellFolder, Store
 
@@ -142,7 +141,7 @@ class Mirror:
     def _alone(self) -> contextlib.AbstractContextManager[Any]:
         """The first look into a sqlite file is one command's at a time: it makes the file's tables, which two at once break."""
         folder = self._folder()
-        return FileLock(folder / f"{Path(self.uri.partition('?')[0]).name}.lock") if folder else contextlib.nullcontext()
+        return one_at_a_time(folder / f"{Path(self.uri.partition('?')[0]).name}.lock") if folder else contextlib.nullcontext()
 
     def _find_experiment(self, client: Any) -> str:
         found = client.get_experiment_by_name(EXPERIMENT)

@@ -9,7 +9,7 @@ import itertools
 from typing import Any
 
 from benchmark.ground import registry
-from benchmark.ground.errors import BadInput
+from benchmark.ground.errors import BadInput, quoted
 from benchmark.ground.grammar import as_typed, parse_value, split, split_item, split_list
 from benchmark.records.ablations import Design
 from benchmark.study.grid import Selection, resolve
@@ -27,7 +27,7 @@ def parse_design(method: str, factors: str) -> tuple[Design, list[Selection]]:
     """
     items = split_list(method)
     if len(items) != 1:
-        raise BadInput(f"--method: {method!r} names {len(items)} methods; expected one, e.g. cctr")
+        raise BadInput(f"--method: {quoted(method)} names {len(items)} methods; expected one, e.g. cctr")
     name, given = split_item("--method", items[0])
     registry.check_name("methods", name)
     base = resolve("--method", name, given)
@@ -53,14 +53,16 @@ def _parse_factors(text: str, base: Selection) -> dict[str, list[Any]]:
     for item in split_list(text):
         factor, equals, values = (part.strip() for part in item.partition("="))
         if factor not in base.hparams:
-            raise BadInput(f"--factors: {base.method} has no parameter {factor!r}; its parameters: {', '.join(base.hparams)}")
+            raise BadInput(
+                f"--factors: {base.method} has no parameter {quoted(factor)}; its parameters: {', '.join(base.hparams)}"
+            )
         if factor in factors:
             raise BadInput(f"--factors: {factor} comes twice; expected each factor once")
         if not equals and not isinstance(base.hparams[factor], bool):
             raise BadInput(f"--factors: {factor} is no switch; expected its levels, baseline first, e.g. {factor}=LEVEL|LEVEL")
         factors[factor] = [parse_value("--factors", value) for value in split(values, "|")] if equals else [False, True]
         if len(factors[factor]) < 2:
-            raise BadInput(f"--factors: {item!r} has one level; expected two or more, e.g. {factor}=LEVEL|LEVEL")
+            raise BadInput(f"--factors: {quoted(item)} has one level; expected two or more, e.g. {factor}=LEVEL|LEVEL")
     if not factors:
         raise BadInput("--factors names no factor; expected a comma list such as rsl,reps")
     return factors

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from benchmark.ground import registry
-from benchmark.ground.errors import BadInput
-from benchmark.ground.grammar import as_typed, split_item, split_list
+from benchmark.ground.errors import BadInput, quoted, short
+from benchmark.ground.grammar import WHOLE, as_typed, split_item, split_list
 from benchmark.ground.protocol import Protocol
 from benchmark.records.identity import Cell
 from datasets.contents import hash_of
 
 if TYPE_CHECKING:
     from datasets.dataset import Dataset
+
+
+RECORDED = re.compile(r"\d{1,15}", re.ASCII)
+"""A whole number that records and JSON hold to the last digit."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def resolve(option: str, name: str, given: dict[str, Any]) -> Selection:
         first = error.errors()[0]
         known = ", ".join(schema.model_fields) or "none"
         where = ".".join(map(str, first["loc"]))
-        wrong = f"{name}[{where}={as_typed(first['input'])}]"
+        wrong = f"{name}[{short(where)}={short(as_typed(first['input']))}]"
         raise BadInput(f"{option}: {wrong}: {first['msg'].lower()}; {name}'s parameters: {known}") from None
     defaults = schema().model_dump(mode="json")
     changed = [f"{key}={as_typed(value)}" for key, value in hparams.items() if value != defaults[key]]
@@ -75,8 +79,8 @@ def parse_labels(text: str, available: int) -> list[int]:
     """
     budgets = []
     for item in split_list(text):
-        if item != "all" and not re.fullmatch(r"[+-]?\d+", item):
-            raise BadInput(f"--labels: {item!r} is not a number of cases; expected e.g. 1,3,7 or all")
+        if item != "all" and not WHOLE.fullmatch(item):
+            raise BadInput(f"--labels: {quoted(item)} is not a number of cases; expected e.g. 1,3,7 or all")
         count = available if item == "all" else int(item)
         if not 1 <= count <= available:
             raise BadInput(
@@ -95,8 +99,8 @@ def parse_numbers(option: str, text: str) -> list[int]:
         BadInput: anything else, naming ``option``.
     """
     items = split_list(text)
-    if not items or any(not item.isdecimal() for item in items):
-        raise BadInput(f"{option}: {text!r} is not a comma list of whole numbers such as 0,1,2")
+    if not items or any(not RECORDED.fullmatch(item) for item in items):
+        raise BadInput(f"{option}: {quoted(text)} is not a comma list of whole numbers such as 0,1,2")
     return list(dict.fromkeys(int(item) for item in items))
 
 

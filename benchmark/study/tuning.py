@@ -15,16 +15,16 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from filelock import FileLock
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import make_way, set_aside
+from benchmark.ground.files import UNWRITABLE, make_way, one_at_a_time, set_aside
 from benchmark.ground.protocol import Protocol
 from benchmark.records.fingerprint import Code, code_of, is_current
 from benchmark.records.identity import Cell, Spent, Trial, digest
@@ -150,7 +150,7 @@ class Tuner:
         ]
         name = f"{self.dataset.name} {space.base.variant} {space.labels} labelled {self.protocol.name} {digest(about)}"
         try:
-            with FileLock(self.folder / "lock"):
+            with self._alone():
                 journal = self.folder / "journal.log"
                 if not storage:
                     _heal(journal)
@@ -166,9 +166,34 @@ class Tuner:
             raise BadInput(f"{place} cannot be used ({error}); {remedy}") from error
         return study
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The journal is one command's at a time. Optuna's own lock of it says of a full disk that it did not possess the lock."""
+        with one_at_a_time(self.folder / "lock"):
+            try:
+                yield
+            except RuntimeError as error:
+                raise _of_the_disk(error) or error from None
+
+    def damaged(self) -> dict[str, Cell]:
+        """By id, the cells of trials that ended well and whose files are no longer as they were written; of each study those of the first
+        round that has some, for later rounds go by it.
+        """
+        from optuna.trial import TrialState
+
+        found: dict[str, Cell] = {}
+        for space, study in self.studies:
+            ended = [
+                trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+            ]
+            known = [trial for trial in self._known(space, study) if trial.number in ended]
+            bad = [trial for trial in known if not self.store.folder(trial.cell).done()]
+            found |= {trial.cell.id: trial.cell for trial in bad if trial.number // ROUND == bad[0].number // ROUND}
+        return found
+
     def cells(self) -> dict[str, Cell]:
         """By id, the cells of every study's current round that have no result yet; empty when all trials are finished."""
-        with FileLock(self.folder / "lock"):
+        with self._alone():
             return {cell.id: cell for space, study in self.studies for cell in self._round(space, study)}
 
     def _round(self, space: Space, study: optuna.Study) -> Iterator[Cell]:
@@ -239,7 +264,7 @@ class Tuner:
         """Pass on the results of cells that ``cells`` named and that have run, or lost their worker."""
         from optuna.trial import TrialState
 
-        with FileLock(self.folder / "lock"):
+        with self._alone():
             for space, study in self.studies:
                 for trial in self._known(space, study):
                     if trial.finished or trial.cell.id not in ran:
@@ -294,6 +319,13 @@ def _heal(journal: Path) -> None:
         set_aside(journal, "is not as it was written, and trials that have run are taken from their records")
 
 
+def _of_the_disk(error: BaseException) -> OSError | None:
+    """The error of a disk that takes nothing more, in whose handling ``error`` came; None where there was none."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return error
+    return _of_the_disk(error.__context__) if error.__context__ else None
+
+
 def _medians(earlier: list[dict[int, float]], steps: int) -> tuple[tuple[int, float], ...]:
     """By step of a look, but the last: the median of the scores that earlier trials had there; nothing before there are ROUND trials.
 
@@ -313,7 +345,11 @@ def _distribution(search: dict[str, Any]) -> Any:
 
 
 def tune(tuner: Tuner, run: Callable[[list[Cell]], int]) -> None:
-    """Run rounds until every study has its trials. ``run`` runs cells and returns how many did not end well."""
+    """Run what was damaged since, then rounds until every study has its trials. ``run`` returns how many cells did not end well."""
+    again: set[str] = set()
+    while damaged := {name: cell for name, cell in tuner.damaged().items() if name not in again}:
+        again |= damaged.keys()
+        run(list(damaged.values()))
     while cells := tuner.cells():
         run(list(cells.values()))
         tuner.tell(cells)

@@ -24,11 +24,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from benchmark.ground.files import seal, set_aside, unseal, write_atomically
+from benchmark.ground.files import one_at_a_time, seal, set_aside, unseal, write_atomically
 from benchmark.ground.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
@@ -198,7 +197,7 @@ class _Work:
         sources = [i for i in self.labelled if self.volumes[i].case != self.volumes[target].case]
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.file(target)
-        with FileLock(file.with_suffix(".lock")):
+        with one_at_a_time(file.with_suffix(".lock")):
             known = _read(file)
             before = len(known)
             work = TargetRegistration(

@@ -1,9 +1,7 @@
 """Whatever stands in a store in the place of a file is named, costs nothing else, and is made again."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,38 +24,9 @@ from datasets.contents import hash_of
 from datasets.dataset import Volume
 from datasets.prepared import _whole, open_dataset, prepare
 from datasets.registration import Recipe, Registrations
+from tests.chaos.damage import DAMAGE
 from tests.datasets.layouts import acdc_slices
 
-Damage = Callable[[Path], None]
-
-
-def _instead(make: Damage) -> Damage:
-    def damage(path: Path) -> None:
-        path.unlink(missing_ok=True)
-        make(path)
-
-    return damage
-
-
-def _flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x40
-    path.write_bytes(content)
-
-
-DAMAGE: dict[str, Damage] = {
-    "flipped": _flip,
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-7]),
-    "empty": lambda path: path.write_bytes(b""),
-    "no text": lambda path: path.write_bytes(b"\xff\xfe\x00" * 20),
-    "no object": lambda path: path.write_bytes(b"[]"),
-    "sealed nonsense": lambda path: path.write_bytes(seal(b"nonsense")),
-    "folder": _instead(lambda path: (path / "x").mkdir(parents=True)),
-    "pipe": _instead(os.mkfifo),
-    "device": _instead(lambda path: path.symlink_to("/dev/zero")),
-    "link": _instead(lambda path: path.symlink_to("/etc/hostname")),
-    "dangling": _instead(lambda path: path.symlink_to("gone")),
-}
 KINDS = ("flipped", "empty", "no text", "sealed nonsense", "folder", "dangling")
 
 
@@ -103,9 +72,6 @@ def test_a_file_in_the_place_of_a_cells_folder_is_set_aside(
     made: tuple[Path, Cell], tmp_path: Path, level: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, cell = made
-    place = (
-        [*reversed(Store(tmp_path).folder(cell).path.parents)][-3:][level] if level < 2 else Store(tmp_path).folder(cell).path
-    )
     place = (tmp_path / cell.dataset, tmp_path / cell.dataset / cell.method, Store(tmp_path).folder(cell).path)[level]
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text("in the way")
@@ -180,6 +146,16 @@ def test_one_bad_ablation_is_named_and_costs_no_other(tmp_path: Path, content: b
         DAMAGE[content](bad)
     assert remembered(store, tell=told.append) == [GOOD]
     assert len(told) == 1 and str(bad) in told[0] and "\n" not in told[0]
+
+
+def test_an_ablation_that_is_another_than_its_name_says_is_left_out(tmp_path: Path) -> None:
+    store, told = Store(tmp_path), list[str]()
+    remember(GOOD, store)
+    (file,) = (tmp_path / FOLDER).iterdir()
+    file.write_text(file.read_text().replace("phantom", "phantoM"))
+    assert remembered(store, tell=told.append) == [] and str(file) in told[0] and "not as it was written" in told[0]
+    remember(GOOD, store)
+    assert remembered(store, tell=told.append) == [GOOD] and len(told) == 1
 
 
 @pytest.mark.parametrize("names", [("..", "quick", "cctr"), ("phantom", "../../x", "cctr"), ("phantom", "quick", "../../../x")])

@@ -1,5 +1,6 @@
 """Equal trials for all, the published values first, the same whatever interrupts, and no way to the test set."""
 
+import errno
 import json
 import os
 import re
@@ -155,6 +156,35 @@ def test_a_damaged_journal_is_set_aside_and_the_records_answer_again(
     tune(again, run)
     assert not ran and tried(again) == tried(whole)
     assert make(dataset, tmp_path, trials=6).cells() == {}
+
+
+def test_a_trial_whose_files_were_damaged_runs_again(dataset: Dataset, tmp_path: Path) -> None:
+    tuner = make(dataset, tmp_path, trials=6, methods="supervised")
+    ran: list[Cell] = []
+    tune(tuner, pretend(tmp_path, ran))
+    before = tried(tuner)
+    for cell in (ran[1], ran[5]):
+        (Store(tmp_path).folder(cell).path / "record.json").write_text("[]")
+    again: list[Cell] = []
+    tune(make(dataset, tmp_path, trials=6, methods="supervised"), pretend(tmp_path, again))
+    assert [cell.id for cell in again] == [ran[1].id, ran[5].id]
+    assert tried(make(dataset, tmp_path, trials=6, methods="supervised")) == before
+    assert all(Store(tmp_path).folder(cell).done() for cell in ran)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_lock_is_told_as_such(
+    dataset: Dataset, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuner = make(dataset, tmp_path, trials=2, methods="supervised")
+
+    def refuse(target: str, link: str) -> None:
+        raise OSError(number, os.strerror(number), link)
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with pytest.raises(OSError) as error:
+        tuner.cells()
+    assert error.value.errno == number
 
 
 def test_samplers_differ_and_methods_share_the_seeds_of_random_search(dataset: Dataset, tmp_path: Path) -> None:
