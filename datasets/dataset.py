@@ -13,6 +13,9 @@ import numpy as np
 
 from benchmark.ground.errors import BadInput
 
+IGNORE = 255
+"""Label value of voxels that no loss and no metric may use: unlabelled, said to be no class, or outside a registered volume's field of view."""
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -20,7 +23,7 @@ class Volume:
 
     name: unique in the dataset, e.g. ``patient099_frame01``.
     image: (C, D, H, W) float32, intensities in [0, 1].
-    label: (D, H, W) uint8 class numbers, or None where it is not given out (an unlabelled volume).
+    label: (D, H, W) uint8 class numbers, IGNORE where no class is meant; None where it is not given out (an unlabelled volume).
     spacing: (z, y, x) in mm. Where the file has none it is the layout's convention and ``spacing_known`` is False.
     """
 
