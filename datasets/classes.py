@@ -76,7 +76,9 @@ def stated_map(stated: Stated, where: str) -> LabelMap:
         by_value = _is_number(key)
         values = [key] if by_value else told if isinstance(told, (list, tuple)) else [told]
         if not all(_is_number(value) for value in values) or (by_value and not isinstance(told, str)):
-            raise BadInput(f"{where}: {key}: {told} is no class; expected a name and its value or values, as liver: 1; correct it")
+            raise BadInput(
+                f"{where}: {key}: {told} is no class; expected a name and its value or values, as liver: 1; correct it"
+            )
         pairs += [(int(value), told if by_value else str(key)) for value in values]
     owner: dict[int, str] = {}
     for value, name in sorted(pairs, key=lambda pair: pair[0]):
@@ -113,7 +115,9 @@ def users_map(folder: Path) -> LabelMap | None:
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if path.suffix == ".txt" and not any(_is_number(value) for line in lines for value in line.rpartition(":")[2].split(",")):
         if not 2 <= len(lines) <= MAX_CLASSES or len(set(lines)) < len(lines):
-            raise BadInput(f"{path} has {len(lines)} names; expected 2 to {MAX_CLASSES}, background first, each once; correct it")
+            raise BadInput(
+                f"{path} has {len(lines)} names; expected 2 to {MAX_CLASSES}, background first, each once; correct it"
+            )
         return LabelMap(tuple(lines))
     if path.suffix == ".txt":
         cut = [line.rpartition(":") for line in lines]
@@ -123,7 +127,9 @@ def users_map(folder: Path) -> LabelMap | None:
     try:
         stated = yaml.safe_load("\n".join(lines))
     except yaml.YAMLError as error:
-        raise BadInput(f"{path} is no YAML ({str(error).splitlines()[0]}); expected lines such as liver: 1; correct it") from None
+        raise BadInput(
+            f"{path} is no YAML ({str(error).splitlines()[0]}); expected lines such as liver: 1; correct it"
+        ) from None
     if not isinstance(stated, dict):
         raise BadInput(f"{path} holds a {type(stated).__name__}; expected lines such as liver: 1; correct it")
     return stated_map(stated, str(path))

@@ -76,6 +76,11 @@ class Dataset(ABC):
     contents: str | None = None
     """What ``data_hash`` returns, once it is known."""
 
+    facts: tuple[str, ...] = ()
+    """Decisions that hold for the whole dataset, such as the axis of its slices, as lines that ``prepare`` shows."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know of files that were read all the same: a sentence each."""
+
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
 

@@ -84,7 +84,9 @@ class DescribedDataset(FileDataset):
 
 def about_files(folder: Path) -> tuple[Path, ...]:
     """Files of a folder that say what its images are."""
-    return tuple(folder / name for name in ("dataset.json", "dataset.yaml", "cases.csv", *CLASS_FILES) if (folder / name).is_file())
+    return tuple(
+        folder / name for name in ("dataset.json", "dataset.yaml", "cases.csv", *CLASS_FILES) if (folder / name).is_file()
+    )
 
 
 def described(folder: Path) -> Description:
@@ -113,7 +115,9 @@ def described(folder: Path) -> Description:
         found.training = _listed(folder, listed["training"], labelled=True)
         found.validation = _listed(folder, listed["validation"], labelled=True)
         tests = [*listed["test"], *listed["testing"]]
-        found.test = _listed(folder, [entry for entry in tests if isinstance(entry, dict) and entry.get("label")], labelled=True)
+        found.test = _listed(
+            folder, [entry for entry in tests if isinstance(entry, dict) and entry.get("label")], labelled=True
+        )
         _tell_of_strangers(folder, found)
     else:
         _beside(folder, found, about, len(modalities) or None)
@@ -192,7 +196,9 @@ def _tell_of_strangers(folder: Path, found: Description) -> None:
         masks = {source.label for source in found.sources.values()}
         stray = [p.name for p in there if p not in known and p not in masks]
         if stray:
-            found.told.append(f"{named(stray, len(there), 'files')} of imagesTr stand in no list of dataset.json and are not used")
+            found.told.append(
+                f"{named(stray, len(there), 'files')} of imagesTr stand in no list of dataset.json and are not used"
+            )
 
 
 def _beside(folder: Path, found: Description, about: dict[str, Any], channels: int | None) -> None:
@@ -202,7 +208,9 @@ def _beside(folder: Path, found: Description, about: dict[str, Any], channels: i
         found.training = dict(zip(about["dataset"], _listed(folder, entries, labelled=True).values(), strict=True))
         return
     if not os.path.isdir(folder / "imagesTr"):
-        raise BadInput(f"{folder / 'dataset.json'} lists no training cases and {folder / 'imagesTr'} is no folder; expected one; complete it")
+        raise BadInput(
+            f"{folder / 'dataset.json'} lists no training cases and {folder / 'imagesTr'} is no folder; expected one; complete it"
+        )
     pairs = pair_folders(folder / "imagesTr", folder / "labelsTr", channels)
     found.training, told = pairs.sources, pairs.told
     if pairs.unlabelled:
@@ -227,7 +235,9 @@ def _test_folder(folder: Path, found: Description, channels: int | None) -> None
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not os.path.isdir(path.parent):
-        raise BadInput(f"{path.parent} is not a folder; expected one with dataset.json; point --data to the folder of dataset.json")
+        raise BadInput(
+            f"{path.parent} is not a folder; expected one with dataset.json; point --data to the folder of dataset.json"
+        )
     try:
         about = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:

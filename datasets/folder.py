@@ -84,10 +84,14 @@ class Folder(DescribedDataset):
         if (folder / "imagesTs").is_dir() and (folder / "labelsTs").is_dir():
             tests = pair_folders(folder / "imagesTs", folder / "labelsTs")
             if both := sorted(self.files.keys() & tests.sources.keys()):
-                raise BadInput(f"{folder}: {both[0]} is in imagesTr and in imagesTs; expected each case in one; remove or rename one")
+                raise BadInput(
+                    f"{folder}: {both[0]} is in imagesTr and in imagesTs; expected each case in one; remove or rename one"
+                )
             self.told += tests.told
             if tests.unlabelled:
-                self.told.append(f"{named(tests.unlabelled, len(tests.sources), 'images')} of imagesTs have no mask and are not used")
+                self.told.append(
+                    f"{named(tests.unlabelled, len(tests.sources), 'images')} of imagesTs have no mask and are not used"
+                )
             self.test = tuple(case for case, source in tests.sources.items() if source.label)
             self.files |= {case: {case: tests.sources[case]} for case in self.test}
         elif (folder / "imagesTs").is_dir() and any((folder / "imagesTs").iterdir()):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from datasets.classes import LabelMap
-from datasets.dataset import Volume
 from datasets.formats import header_of
 from datasets.survey import slice_axis
-from datasets.volumes import Source, read_volume as read
+from datasets.volumes import Source
+from datasets.volumes import read_volume as read
 
 
 def read_volume(name, case, image: Path, label, classes: int, windows, percentiles):  # type: ignore[no-untyped-def]

@@ -54,7 +54,9 @@ def pair_folders(images: Path, labels: Path, channels: int | None = None) -> Pai
         told.append(f"{named(loosely, len(groups), 'images')} of {images.name} have a mask of another name, taken for theirs")
     pairs = Pairs({case: Source(tuple(files), masks.get(owner.get(case, ""))) for case, files in groups.items()}, told)
     if (stray := sorted(masks.keys() - set(owner.values()))) and masks:
-        told.append(f"{named(stray, len(masks), 'masks')} of {labels.name} belong to no image of {images.name} and are not used")
+        told.append(
+            f"{named(stray, len(masks), 'masks')} of {labels.name} belong to no image of {images.name} and are not used"
+        )
     return pairs
 
 
@@ -98,7 +100,9 @@ def _channels(folder: Path, images: dict[str, Path], masks: Iterable[str], chann
                 lacking = next((k for k in range(count) if k not in found), count)
                 expected = f"{count} channels, {case}_0000 to {case}_{count - 1:04}" if count > 1 else f"{case}_0000 alone"
                 what = "lacks" if lacking < count else "has more than expected:"
-                raise BadInput(f"{folder}: {case} {what} channel {max(found) if lacking == count else lacking:04}; expected {expected}; complete the folder")
+                raise BadInput(
+                    f"{folder}: {case} {what} channel {max(found) if lacking == count else lacking:04}; expected {expected}; complete the folder"
+                )
     else:
         return {stem: [path] for stem, path in images.items()}
     return {case: [found[k] for k in sorted(found)] for case, found in groups.items()}

@@ -1,8 +1,8 @@
 """dataset.yaml: how a user's own images are scaled. All lines may be left out.
 
-    modality: CT            or a list, one a channel: CT is windowed to [-175, 275] HU, any other scaled between percentiles
-    window: [-100, 240]     or a list of such pairs, one a channel: what becomes [0, 1], before the modality
-    percentiles: dataset    of all training volumes together, instead of each volume's own
+modality: CT            or a list, one a channel: CT is windowed to [-175, 275] HU, any other scaled between percentiles
+window: [-100, 240]     or a list of such pairs, one a channel: what becomes [0, 1], before the modality
+percentiles: dataset    of all training volumes together, instead of each volume's own
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def read_settings(path: Path) -> Settings:
     try:
         found: Any = yaml.safe_load(read_text(path)) or {}
     except yaml.YAMLError as error:
-        raise BadInput(f"{path} is no YAML ({str(error).splitlines()[0]}); expected lines such as modality: CT; correct it") from None
+        raise BadInput(
+            f"{path} is no YAML ({str(error).splitlines()[0]}); expected lines such as modality: CT; correct it"
+        ) from None
     if not isinstance(found, dict) or set(found) - set(KEYS):
         strange = sorted(map(str, set(found) - set(KEYS))) if isinstance(found, dict) else [type(found).__name__]
         raise BadInput(f"{path} has {', '.join(strange)}; expected {', '.join(KEYS)}; correct it")
@@ -66,7 +68,9 @@ def read_settings(path: Path) -> Settings:
         except (TypeError, ValueError):
             windows = ()
         if not windows or any(window is None or not window[0] < window[1] for window in windows):
-            raise BadInput(f"{path} has window {given}; expected [low, high], or a list of such pairs, one a channel; correct it")
+            raise BadInput(
+                f"{path} has window {given}; expected [low, high], or a list of such pairs, one a channel; correct it"
+            )
     return Settings(windows, found.get("percentiles") == "dataset")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.checks import uses
+from datasets.dataset import IGNORE
 from datasets.prepared import Prepared
 
 PICTURED = 12
@@ -44,13 +45,17 @@ def summarise(dataset: Prepared) -> Summary:
             depth, height, width = volume.image.shape[1:]
             counts = np.full(len(dataset.classes), np.nan)
             if volume.label is not None:
-                counts = np.bincount(volume.label.ravel(), minlength=len(dataset.classes)).astype(float)
+                counts = np.bincount(volume.label.ravel(), minlength=IGNORE + 1)[: len(dataset.classes)].astype(float)
             size = {"depth": depth, "height": height, "width": width} | dict(zip("zyx", volume.spacing, strict=True))
             rows.append(
                 {"case": case, "volume": volume.name, "use": use} | size | dict(zip(dataset.classes, counts, strict=True))
             )
             if volume.name in chosen:
-                shown = np.arange(depth) if volume.label is None else np.flatnonzero((volume.label > 0).any((1, 2)))
+                shown = (
+                    np.arange(depth)
+                    if volume.label is None
+                    else np.flatnonzero(((volume.label > 0) & (volume.label != IGNORE)).any((1, 2)))
+                )
                 plane = int(rng.choice(shown if len(shown) else np.arange(depth)))
                 label = None if volume.label is None else volume.label[plane]
                 samples.append(Sample(f"{volume.name} ({use}), slice {plane + 1}", volume.image[0, plane], label))

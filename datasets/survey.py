@@ -82,7 +82,8 @@ def _remarks(grids: Mapping[str, Grid]) -> list[str]:
         for kind, detail in grid.remarks:
             found.setdefault(kind, []).append((name, detail))
     return [
-        f"{kind}, in {len(cases)} of {len(grids)} volumes, first in {cases[0][0]}: {cases[0][1]}" for kind, cases in found.items()
+        f"{kind}, in {len(cases)} of {len(grids)} volumes, first in {cases[0][0]}: {cases[0][1]}"
+        for kind, cases in found.items()
     ]
 
 

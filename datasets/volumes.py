@@ -173,7 +173,11 @@ def read_volume(
         _check_grid(path, grid, source.images[0], first)
         parts += list(values)
     if len(parts) != len(windows):
-        found = f"{first.channels} channels" if first and len(source.images) == 1 else f"{len(parts)} channels in {len(source.images)} files"
+        found = (
+            f"{first.channels} channels"
+            if first and len(source.images) == 1
+            else f"{len(parts)} channels in {len(source.images)} files"
+        )
         raise BadInput(f"{source.images[0]} has {found}; expected {len(windows)} channels as in the other cases; replace it")
     assert first is not None
     scaled = [

@@ -51,7 +51,7 @@ def to_terminal(summary: Summary) -> Group:
     ]
     if dataset.train_groups:
         lines.append(f"random draws are balanced over: {', '.join(sorted(set(dataset.train_groups.values())))}")
-    lines.append(f"content {dataset.data_hash()}")
+    lines += [*dataset.facts, f"content {dataset.data_hash()}"]
     return Group(Text(title, style="bold"), uses, Text(), classes, Text(), *map(Text, lines), Text())
 
 

@@ -53,9 +53,7 @@ def canonical_grid(
 
     sizes = tuple(map(float, voxel_sizes(affine)))
     if not (np.isfinite(affine).all() and all(MIN_SPACING <= size <= MAX_SPACING for size in sizes)):
-        raise BadInput(
-            f"{path} has spacing {show(sizes)}; expected {MIN_SPACING:g} to {MAX_SPACING:g} mm; correct its header"
-        )
+        raise BadInput(f"{path} has spacing {show(sizes)}; expected {MIN_SPACING:g} to {MAX_SPACING:g} mm; correct its header")
     turn = orientations.io_orientation(affine)
     if np.isnan(turn).any() or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
         raise BadInput(f"{path} has an affine without a third direction; expected three axes; correct its header")

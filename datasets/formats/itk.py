@@ -61,8 +61,12 @@ def _grid(path: Path, image: Any) -> tuple[Grid, np.ndarray]:
     affine = np.eye(4)
     affine[:3, :3] = direction * spacing
     affine[:3, 3] = origin
-    return canonical_grid(path, size, image.GetNumberOfComponents() if hasattr(image, "GetNumberOfComponents") else 1,
-                          np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    return canonical_grid(
+        path,
+        size,
+        image.GetNumberOfComponents() if hasattr(image, "GetNumberOfComponents") else 1,
+        np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine,
+    )
 
 
 def _series(folder: Path) -> list[str]:
