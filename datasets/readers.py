@@ -182,17 +182,17 @@ def check_label(path: Path, label: np.ndarray, classes: int, ignore: bool = Fals
 
 
 def read_names(path: Path) -> list[str]:
-    """The lines of a list file, a name per line.
+    """The lines of a list file, a name per line; blanks around a name and lines after the last one do not matter.
 
     Raises:
         BadInput: the list is missing, unreadable, no text or empty; a line is blank or there twice.
     """
-    names = read_text(path).splitlines()
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
     if not names:
         raise BadInput(f"{path} is empty; expected a name per line; restore the list")
     first_line: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
-        if not name.strip():
+        if not name:
             raise BadInput(f"{path}, line {number} is blank; expected a name per line; remove the line")
         if name in first_line:
             raise BadInput(f"{path}: {name} is on line {first_line[name]} and on line {number}; expected once; remove one")

@@ -24,8 +24,8 @@ class Table:
     modality: tuple[str, ...] | None = None
 
 
-def read_table(path: Path) -> Table:
-    """The table; capitals and blanks in its header and in the column split do not matter.
+def read_table(path: Path, slices: bool = False) -> Table:
+    """The table; capitals and blanks in its header and in the column split do not matter. slices: whether a case's rows are its slices.
 
     Every column whose name begins with ``image`` holds a channel's file, and one cell may name several, separated by ``|``.
 
@@ -51,7 +51,8 @@ def read_table(path: Path) -> Table:
             raise BadInput(f"{where}: found {row}; expected a case, an image and train, val or test as split; correct it")
         if found.use.setdefault(case, use) != use:
             raise BadInput(f"{where}: {case} is in {found.use[case]} and in {use}; expected each case in one split; correct it")
-        volume = f"{case}_{frame}" if (frame := row.get("frame", "")) else case
+        frame = row.get("frame", "") or (f"{len(found.files.get(case, {})) + 1:04}" if slices else "")
+        volume = f"{case}_{frame}" if frame else case
         if volume in found.files.setdefault(case, {}):
             raise BadInput(f"{where}: {volume} comes twice; expected each volume once; give its rows different frames")
         label = inside(path.parent, row["label"], where) if row["label"] else None

@@ -180,8 +180,8 @@ def read_volume(
         )
         raise BadInput(f"{source.images[0]} has {found}; expected {len(windows)} channels as in the other cases; replace it")
     assert first is not None
-    scaled = [
-        _scaled(check_image(source.images[min(i, len(source.images) - 1)], part).transpose(axes), window, percentiles)
+    channels = [
+        scaled(check_image(source.images[min(i, len(source.images) - 1)], part).transpose(axes), window, percentiles)
         for i, (part, window) in enumerate(zip(parts, windows, strict=True))
     ]
     mask = None
@@ -190,7 +190,7 @@ def read_volume(
         _check_grid(source.label, grid, source.images[0], first)
         mask = np.ascontiguousarray(labels.apply(source.label, values[0]).transpose(axes))
     z, y, x = (first.spacing[i] for i in axes)
-    return Volume(name, case, np.stack(scaled), mask, (z, y, x), first.known)
+    return Volume(name, case, np.stack(channels), mask, (z, y, x), first.known)
 
 
 def _check_grid(path: Path, grid: Grid, image: Path, like: Grid) -> None:
@@ -198,6 +198,7 @@ def _check_grid(path: Path, grid: Grid, image: Path, like: Grid) -> None:
         raise BadInput(f"{path} and {image} differ: {apart}; expected one grid; resample or export one of them again")
 
 
-def _scaled(channel: np.ndarray, window: Window, percentiles: tuple[float, float]) -> np.ndarray:
+def scaled(channel: np.ndarray, window: Window, percentiles: tuple[float, float] = PERCENTILES) -> np.ndarray:
+    """A channel's intensities in [0, 1], float32: the window's, or those between percentiles of the channel; what lies beyond is clipped."""
     low, high = np.percentile(channel, percentiles) if window is None else window
     return ((channel - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)
