@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.ground.registry import register
-from datasets.slices import Batch
-from methods.bases.one_network import OneNetwork, View
-from methods.method import Step, tunable
+from datasets import Batch
+from methods import OneNetwork, Step, View, register, tunable
 
 
 @register("flip_consistency")

@@ -125,13 +125,15 @@ def _method_code(name: str, module: str) -> str:
 
 @dataclass(frozen=True)
 class _Source:
-    """A module's source: its top-level statements by the name that they define, its imports, and the statements that do neither."""
+    """A module's source: its top-level statements by the name that they define, its imports, the statements that do neither, and what it
+    imports only when asked for it."""
 
     file: Path
     tree: ast.Module
     definitions: dict[str, list[ast.stmt]]
     imports: dict[str, tuple[str, str | None]]
     others: list[ast.stmt]
+    offers: dict[str, tuple[str, str | None]]
 
 
 @cache
@@ -163,7 +165,17 @@ def _source(module: str) -> _Source | None:
                 definitions.setdefault(name, []).append(node)
         elif not _is_text(node) and not _is_for_types(node):
             others.append(node)
-    return _Source(Path(path).resolve(), tree, definitions, imports, others)
+    return _Source(Path(path).resolve(), tree, definitions, imports, others, _offers(tree, package))
+
+
+def _offers(tree: ast.Module, package: str) -> dict[str, tuple[str, str | None]]:
+    """Of a module with a ``__getattr__`` (PEP 562; see ``benchmark.ground.door``), what it imports for type checkers."""
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and _is_for_types(node)]
+    run = [*tree.body, *(node for block in blocks for node in block.orelse)]
+    if not any("__getattr__" in _defined(node) for node in run):
+        return {}
+    imports = [node for block in blocks for node in block.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return {name: target for node in imports for name, target in _imported(node, package).items()}
 
 
 def _defined(node: ast.stmt) -> list[str]:
@@ -229,8 +241,8 @@ class _Reached:
         """Take in the definition of ``name`` in ``module``, or all of the module, and all that they use."""
         source = _source(module)
         if name is not None and source is not None and name not in source.definitions:
-            if name in source.imports:
-                self.use(*source.imports[name])
+            if target := (source.offers | source.imports).get(name):
+                self.use(*target)
                 return
             submodule = f"{module}.{name}"
             if _source(submodule) is not None:
@@ -241,13 +253,18 @@ class _Reached:
             return
         for number, node in enumerate(source.others):
             self.take(module, f"+{number}", node)
+        for target in source.offers.values() if name is None else ():
+            self.use(*target)
         names = source.definitions if name is None else [name]
         for each in names:
             for number, node in enumerate(source.definitions.get(each, [])):
                 self.take(module, f"{each} {number}" if number else each, node)
 
     def use(self, module: str, name: str | None) -> None:
-        """Something that is imported: followed where it is ours, else known by its name."""
+        """Something that is imported: followed where it is ours, else known by its name and the module in which it stands."""
+        door = _source(module) if module in HARNESS_PACKAGES else None
+        if door is not None and name is not None:
+            module, name = door.offers.get(name, (module, name))
         if self.ours(module):
             self.follow(module, name)
         else:

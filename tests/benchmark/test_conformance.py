@@ -219,8 +219,8 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 BROKEN = """'''A method that forgets its labels, 2026.'''
+from methods import register
 from methods.supervised import Supervised
-from benchmark.ground.registry import register
 
 @register("broken")
 class Broken(Supervised):

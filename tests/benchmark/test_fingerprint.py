@@ -45,8 +45,7 @@ SWIN = {"cctr", "cross_teaching", "mcsc"}
 PLUGIN = '''
 """A plug-in with two methods that share nothing but a base."""
 from torch import Tensor
-from benchmark.ground.registry import register
-from methods.parts.losses import supervised_loss
+from methods import register, supervised_loss
 from methods.supervised import Supervised
 import {helper}
 
@@ -128,7 +127,7 @@ def test_an_edit_changes_the_methods_that_it_concerns_and_no_others(checkout: Pa
             ("methods/networks/swin_unet.py", "nn.LayerNorm(", "nn.BatchNorm1d("),
             ("methods/networks/unet.py", "nn.LeakyReLU(", "nn.ReLU("),
             ("methods/label_propagation.py", "labels = [warp_label(", "labels = [0 + warp_label("),
-            ("datasets/acdc_slices.py", "import", "import os  # a reader\nimport"),
+            ("datasets/acdc/slices.py", "import", "import os  # a reader\nimport"),
             ("methods/mean_teacher.py", "low=", "low=0 * "),
         ],
     )
@@ -166,6 +165,69 @@ def test_a_plug_in_is_its_class_and_what_it_uses_of_its_own_modules(checkout: Pa
     copy = tmp_path / "elsewhere"
     shutil.copytree(checkout, copy)
     assert codes(copy, [], plugin=True) == codes(checkout, [], plugin=True)  # a file may move
+
+
+DOORS = "from datasets import Batch\nfrom methods import OneNetwork, Step, View, register, tunable\n"
+MODULES = """from benchmark.ground.registry import register
+from datasets.slices import Batch
+from methods.bases.one_network import OneNetwork, View
+from methods.method import Step, tunable
+"""
+LOGITS: Edit = (
+    "methods/bases/one_network.py",
+    "torch.softmax(logits[labelled:], 1)",
+    "torch.softmax(2 * logits[labelled:], 1)",
+)
+TWO: Edit = ("methods/bases/co_training.py", "(a + b) / 2", "(b + a) / 2")
+
+
+def with_plug_in(checkout: Path, folder: Path, text: str) -> Path:
+    """A copy of the checkout whose plug-in is ``text``."""
+    shutil.copytree(checkout, folder)
+    (folder / "plug" / "mine.py").write_text(text)
+    return folder
+
+
+def test_a_plug_in_that_imports_from_the_doors_is_the_one_that_imports_from_the_modules(checkout: Path, tmp_path: Path) -> None:
+    example = (ROOT / "examples" / "my_method.py").read_text()
+    doors = with_plug_in(checkout, tmp_path / "doors", example)
+    base, two, more, *same = changed(
+        doors,
+        [
+            LOGITS,
+            TWO,
+            ("methods/__init__.py", "import CoTraining, Views", "import Views"),
+            ("plug/mine.py", DOORS, MODULES),
+            ("plug/mine.py", "from datasets import Batch", "from datasets.slices import Batch"),
+            ("plug/mine.py", "View, register, tunable", "View, tunable\nfrom datasets import register"),
+        ],
+        plugin=True,
+    )
+    assert "flip_consistency" in base and "cps" in two and not two & {"flip_consistency"} and not more
+    assert same == [set(), set(), set()]
+
+
+def test_of_a_door_that_is_imported_whole_all_names_count(checkout: Path, tmp_path: Path) -> None:
+    example = (ROOT / "examples" / "my_method.py").read_text()
+    whole = example.replace("OneNetwork, ", "", 1).replace("OneNetwork", "methods.OneNetwork")
+    whole = whole.replace("import torch\n", "import torch\nimport methods\n", 1)
+    base, two = changed(with_plug_in(checkout, tmp_path / "whole", whole), [LOGITS, TWO], plugin=True)
+    assert "flip_consistency" in base and "flip_consistency" in two
+
+
+def test_a_plug_in_s_own_package_may_have_a_door(checkout: Path, tmp_path: Path) -> None:
+    copy = with_plug_in(
+        checkout, tmp_path / "copy", PLUGIN.format(helper="lazy").replace("import lazy", "from lazy import halved")
+    )
+    plug = copy / "plug" / "mine.py"
+    plug.write_text(plug.read_text().replace("lazy.halved", "halved"))
+    (copy / "plug" / "lazy").mkdir()
+    (copy / "plug" / "lazy" / "real.py").write_text(HELPER)
+    (copy / "plug" / "lazy" / "__init__.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .real import halved\n\n"
+        "def __getattr__(name):\n    from .real import halved\n    return {'halved': halved}[name]\n"
+    )
+    assert changed(copy, [("plug/lazy/real.py", "x / 2", "x / 3")], plugin=True) == [{"second"}]
 
 
 def cell(method: str, **hparams: object) -> Cell:

@@ -26,7 +26,7 @@ PLUGIN = '''
 import errno, os, signal, time
 from pathlib import Path
 import torch
-from benchmark.ground.registry import register
+from methods import register
 from methods.supervised import Supervised
 
 LOG = Path(os.environ["BREAKS"])

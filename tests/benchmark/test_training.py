@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell.training import Diverged, Fitted, Interrupted, Progress, fit
-from benchmark.conformance import DEPTH
+from benchmark.conformance.task import DEPTH
 from benchmark.ground import registry
 from benchmark.records.store import CellFolder
 from datasets.slices import Batch, SliceBank

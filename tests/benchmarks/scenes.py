@@ -14,7 +14,7 @@ import torch
 
 from benchmark.cell.experiment import training_volumes
 from benchmark.cell.training import Interrupted, _optimiser, fit
-from benchmark.conformance import same_state
+from benchmark.conformance.subject import same_state
 from benchmark.ground import registry
 from benchmark.ground.environment import make_deterministic
 from benchmark.ground.protocol import get_protocol

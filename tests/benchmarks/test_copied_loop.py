@@ -13,7 +13,7 @@ import torch
 
 from benchmark.cell.training import fit
 from benchmark.records.store import CellFolder
-from datasets.acdc import ACDC
+from datasets.acdc.dataset import ACDC
 from datasets.dataset import Volume
 from datasets.registration import Registrations
 from datasets.slices import SliceBank

@@ -13,7 +13,7 @@ import torch
 from benchmark.cell.experiment import training_volumes
 from benchmark.cell.metrics import volume_metrics
 from benchmark.cell.training import _optimiser
-from benchmark.conformance import made_up_task
+from benchmark.conformance.task import made_up_task
 from datasets.registration.engine import Engine, RegistrationConfig, prepare
 from datasets.registration.pairs import TargetRegistration
 from datasets.slices import SliceBank

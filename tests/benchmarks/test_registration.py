@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.acdc import ACDC
+from datasets.acdc.dataset import ACDC
 from datasets.dataset import Dataset, Volume
 from datasets.registration import warp_label
 from datasets.registration.engine import Engine, RegistrationConfig, frame_of, prepare

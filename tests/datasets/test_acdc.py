@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.ground.errors import BadInput
-from datasets.acdc_slices import SlicesACDC as ACDC
+from datasets.acdc.dataset import ACDC
 
 TRAIN = {"patient099": 12, "patient020": 11, "patient050": 6}
 VAL = {"patient010": 5}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.conformance import Subject, made_up_task, train
+from benchmark.conformance.subject import Subject, train
+from benchmark.conformance.task import made_up_task
 from benchmark.ground.protocol import get_protocol
 from benchmark.ground.registry import load
 from datasets import augmentation, slices

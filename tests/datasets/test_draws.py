@@ -72,8 +72,8 @@ def test_every_prefix_is_as_balanced_as_the_groups_allow(train: tuple[str, ...],
 
 @pytest.mark.parametrize("name", ["acdc", "synapse", "phantom"])
 def test_the_lists_in_git_are_what_the_whole_dataset_gets(name: str) -> None:
-    from datasets.acdc import GROUPS
-    from datasets.acdc_official import TRAIN as NUMBERS
+    from datasets.acdc.layout import GROUPS
+    from datasets.acdc.official import TRAIN as NUMBERS
     from datasets.phantom import Phantom
     from datasets.synapse import CANONICAL
 

@@ -59,10 +59,11 @@ def test_both_acdc_layouts_have_the_field_s_split_groups_and_draws(tmp_path: Pat
     assert slices.train_groups == official.train_groups
     assert official.split.tests == {"test": ("patient011",), "official": ("patient101",)}
     assert official.spacing_known and not slices.spacing_known
+    assert (slices.name, official.name) == ("acdc", "acdc")
 
 
 def test_the_split_of_the_download_is_that_of_the_lists(acdc_folder: Path) -> None:
-    from datasets.acdc_official import TEST, TRAIN, VALIDATION
+    from datasets.acdc.official import TEST, TRAIN, VALIDATION
 
     assert sorted(TRAIN + VALIDATION + TEST) == list(range(1, 101))
     split = open_dataset("acdc", acdc_folder).split

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.acdc import ACDC
+from datasets.acdc.dataset import ACDC
 from datasets.dataset import Dataset, Split, Volume
 from datasets.decathlon import Decathlon
 from datasets.registration import Recipe

@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from benchmark.cell.training import _optimiser, _update, step_seconds
-from benchmark.conformance import SHIFTS, Subject, blob_volume, known_registrations, train
+from benchmark.conformance.subject import Subject, train
+from benchmark.conformance.task import SHIFTS, blob_volume, known_registrations
 from benchmark.ground import registry
 from benchmark.ground.environment import make_deterministic, peak_memory_mb, reset_peak_memory
 from benchmark.ground.protocol import Protocol, get_protocol

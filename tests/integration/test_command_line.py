@@ -415,7 +415,7 @@ def test_the_phantom_is_learnable_and_one_case_is_not_enough(tmp_path: Path) -> 
 
 VANDAL = """'''Methods that write into the data that they are given, one as numpy lets it, one as torch does.'''
 import torch
-from benchmark.ground.registry import register
+from methods import register
 from methods.supervised import Supervised
 
 @register("scribbler")

@@ -16,7 +16,7 @@ from tests.integration.test_command_line import Call, call  # noqa: F401 - a fix
 
 PLUGIN = '''
 """A plug-in whose loss changes while its results lie in a store."""
-from benchmark.ground.registry import register
+from methods import register
 from methods.supervised import Supervised
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmark.conformance import made_up_task
+from benchmark.conformance.task import made_up_task
 from methods.method import Task
 
 

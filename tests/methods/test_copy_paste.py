@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmark.conformance import Subject, make_optimiser, masks_are_hidden, resumes, same_state, train
+from benchmark.conformance.laws import masks_are_hidden, resumes
+from benchmark.conformance.subject import Subject, make_optimiser, same_state, train
 from benchmark.ground import registry
 from methods.method import Step, Task
 from methods.parts.copy_paste import EVERY, WarmUp

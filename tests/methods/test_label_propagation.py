@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmark.cell.evaluation import predict
-from benchmark.conformance import blob_volume
+from benchmark.conformance.task import blob_volume
 from benchmark.ground.protocol import get_protocol
 from datasets.dataset import Volume
 from datasets.registration import Candidate, Recipe

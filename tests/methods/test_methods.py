@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.conformance import Subject, masks_are_hidden
+from benchmark.conformance.laws import masks_are_hidden
+from benchmark.conformance.subject import Subject
 from benchmark.ground import registry
 from benchmark.study.grid import parse_methods
 from methods.method import Method, Step, Task

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from benchmark.conformance import SHIFTS, blob_volume
+from benchmark.conformance.task import SHIFTS, blob_volume
 from datasets.registration import Recipe
 from datasets.slices import IGNORE, Batch
 from methods.method import Step, Task

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmark.ground.errors import BadInput
-from datasets.acdc import ACDC, GROUPS
+from datasets.acdc.layout import GROUPS, Layout
 from datasets.dataset import Split, Volume
 from datasets.nifti import read_volume
 from datasets.readers import hash_files, read_text
@@ -30,7 +30,7 @@ CODES = dict(zip(("DCM", "HCM", "MINF", "NOR", "RV"), GROUPS, strict=True))
 """Info.cfg's names of the pathologies."""
 
 
-class OfficialACDC(ACDC):
+class OfficialACDC(Layout):
     """ACDC's NIfTI download, a subset of patients or all. Intensities are scaled by each volume's minimum and maximum, as in SSL4MIS.
 
     path: the folder that holds ``training`` and, if you like, ``testing``.

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.ground.errors import BadInput
-from datasets.acdc import ACDC, GROUPS
+from datasets.acdc.layout import GROUPS, Layout
 from datasets.dataset import Split, Volume
 from datasets.readers import check_file, hash_files, read_h5, read_names
 
@@ -25,7 +25,7 @@ VOLUME_NAME = re.compile(r"(?P<volume>(?P<case>patient[0-9]{3})_frame[0-9]{2})")
 SPACING = (10.0, 1.0, 1.0)
 
 
-class SlicesACDC(ACDC):
+class SlicesACDC(Layout):
     """ACDC in the SSL4MIS layout. Canonical order: the patients of ``train_slices.list`` as they come.
 
     The layout stores no spacing: volumes carry the convention (10, 1, 1) mm, which tells a registration the thick axis from the

@@ -1,33 +1,25 @@
-"""The laws that every method keeps, checked on a made-up task in seconds: ``python -m benchmark check``.
-
-Each law is a function that raises Violation with a sentence; its docstring is what the command prints.
-"""
+"""The laws. Each is a function that raises Violation with a sentence; its docstring is what the command prints."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmark.conformance.subject import STEPS, Subject, losses, make_optimiser, same_state, train
+from benchmark.conformance.task import SHIFTS, blob_volume, made_up_task
 from benchmark.ground import registry
-from benchmark.ground.protocol import Protocol, get_protocol
 from datasets.dataset import Volume
-from datasets.registration import Candidate, Recipe, Registrations
-from datasets.registration.engine import frame_of
-from datasets.registration.pairs import Pair
-from datasets.registration.transform import Transform
-from datasets.slices import Batch, SliceBank
+from datasets.slices import Batch
 from methods.method import Method, Propagator, Step, Task
 
-STEPS, DEPTH = 20, 4
 LATE = Step(STEPS - 2, STEPS)
 UNMOVED = (".0.bias", ".4.bias")
 """Biases before a batch normalisation: their gradient is rounding."""
@@ -35,117 +27,6 @@ UNMOVED = (".0.bias", ".4.bias")
 
 class Violation(Exception):
     """A method breaks a law; the message says how."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a law: ``problem`` is None where it holds."""
-
-    law: str
-    problem: str | None
-
-
-def blob_volume(
-    name: str, shift: int = 0, labelled: bool = True, classes: int = 4, channels: int = 1, side: int = 32
-) -> Volume:
-    """Nested squares on noise, moved right by ``shift`` voxels: image (C, DEPTH, side, side)."""
-    rng = np.random.default_rng(sum(map(ord, name)))
-    label = np.zeros((DEPTH, side, side), np.uint8)
-    for k in range(1, classes):
-        half = max(1, round(0.28 * side * (1 - (k - 1) / (classes - 1))))
-        middle = side // 2
-        label[:, middle - half : middle + half, middle + shift - half : middle + shift + half] = k
-    shape = (channels, *label.shape)
-    image = (label / (classes - 1) + rng.normal(0, 0.1, shape)).astype(np.float32).clip(0, 1)
-    return Volume(name, name[0], image, label if labelled else None, (10.0, 1.0, 1.0))
-
-
-SHIFTS = {"a1": 0, "b1": 4, "u1": -3, "v1": 2}
-"""Two labelled cases and two unlabelled ones."""
-
-
-def known_registrations(volumes: list[Volume], shifts: dict[str, int]) -> Registrations:
-    """The exact translations from labelled volumes to all volumes of other cases."""
-    candidates = [[_candidate(i, s, t, shifts) for i, s in enumerate(volumes) if _serves(s, t)] for t in volumes]
-    return Registrations(candidates, [[] for _ in volumes])
-
-
-def _serves(source: Volume, target: Volume) -> bool:
-    return source.label is not None and source.case != target.case
-
-
-def _candidate(index: int, source: Volume, target: Volume, shifts: dict[str, int]) -> Candidate:
-    affine = torch.eye(3, 4)
-    affine[2, 3] = shifts[source.name] - shifts[target.name]
-    transform = Transform(frame_of(source), frame_of(target), affine)
-    return Candidate(index, Pair(transform, 0.1, 0.9 - 0.1 * index, 0.0, 0.0))
-
-
-def made_up_task(classes: int = 4, channels: int = 1, side: int = 32, **changes: Any) -> Task:
-    """A task of the smoke protocol whose true registrations are known; ``changes`` are of the protocol."""
-    protocol: Protocol = get_protocol("smoke").model_copy(update={"image_size": side} | changes)
-    volumes = [blob_volume(n, s, n[0] in "ab", classes, channels, side) for n, s in SHIFTS.items()]
-    bank = SliceBank(volumes, protocol.image_size, torch.device("cpu"))
-    labelled = [volume for volume in volumes if volume.label is not None]
-
-    def register(volume: Volume, recipe: Recipe) -> list[Candidate]:
-        return [_candidate(i, source, volume, SHIFTS) for i, source in enumerate(labelled) if source.name != volume.name]
-
-    return Task(classes, channels, protocol, bank, lambda recipe: known_registrations(volumes, SHIFTS), register)
-
-
-class Subject:
-    """A method under test: builds and trains it as the harness does."""
-
-    def __init__(self, method: type, given: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self.cls: Any = method
-        self.given = given
-
-    def build(self, hparams: Mapping[str, Any] = MappingProxyType({}), task: Task | None = None, seed: int = 0) -> Any:
-        """A fresh method, hparams as given here or to the subject, else at their defaults."""
-        torch.manual_seed(seed)
-        return self.cls(task or made_up_task(), self.cls.Hparams(**{**self.given, **hparams})).train()
-
-    def probes(self) -> dict[str, float]:
-        """Values with which terms that wait are above zero at once; see ``tunable`` and ``Segmenter.probe``."""
-        return {name: extra["probe"] for name, _, extra in self.tunables() if "probe" in extra} | self.cls.probe
-
-    def tunables(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-        """Numeric hparams: name, field and what ``tunable`` noted."""
-        for name, field in self.cls.Hparams.model_fields.items():
-            if isinstance(field.json_schema_extra, dict) and "search" in field.json_schema_extra:
-                yield name, field, field.json_schema_extra
-
-
-def train(method: Method, steps: range = range(3), optimiser: torch.optim.Optimizer | None = None) -> list[dict[str, float]]:
-    """Train as the harness does; the terms of each step."""
-    optimiser = optimiser or make_optimiser(method)
-    history = []
-    for index in steps:
-        terms = losses(method, Step(index, STEPS))
-        optimiser.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        optimiser.step()
-        method.after_step(Step(index, STEPS))
-        history.append({name: float(value.detach()) for name, value in terms.items()})
-    return history
-
-
-def make_optimiser(method: Method, scale: float = 1.0) -> torch.optim.Optimizer:
-    """SGD with momentum, whose state a resumed run must get back. scale: of the sum of terms, which is that of the learning rate."""
-    return torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05 * scale, momentum=0.9)
-
-
-def losses(method: Method, step: Step) -> dict[str, Tensor]:
-    """The method's terms on the batch of ``step``."""
-    batch = method.task.bank.batch(0, step.index, 4, 4, method.augmentation)
-    torch.manual_seed(100 + step.index)
-    return method.losses(batch, step)
-
-
-def same_state(a: nn.Module, b: nn.Module) -> bool:
-    """Whether two modules' states are equal to the bit."""
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 def terms_teach(subject: Subject) -> None:
@@ -429,17 +310,3 @@ LAWS: list[Callable[[Subject], None]] = [
     names_its_source,
 ]
 UNTRAINED_LAWS: list[Callable[[Subject], None]] = [segments, leaves_its_data_alone, hparams_are_checked]
-
-
-def check(method: type) -> Iterator[Result]:
-    """Try every law on a class of method; an exception of the method's own is a violation too."""
-    subject = Subject(method)
-    for law in UNTRAINED_LAWS if issubclass(subject.cls, Propagator) else LAWS:
-        said = (law.__doc__ or law.__name__).strip()
-        try:
-            law(subject)
-            yield Result(said, None)
-        except Violation as violation:
-            yield Result(said, str(violation))
-        except Exception as error:  # whatever a plug-in's code raises
-            yield Result(said, f"{type(error).__name__}: {error}")

@@ -1,0 +1,1 @@
+"""ACDC in its two layouts."""
