@@ -14,7 +14,7 @@ import numpy as np
 from benchmark.ground.errors import BadInput
 
 IGNORE = 255
-"""Label value of voxels that no loss and no metric may use: unlabelled, said to be no class, or outside a registered volume's field of view."""
+"""Label value of voxels that no loss and no metric may use: unlabelled, no class, or outside a registered volume's field of view."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Pictures: PNG, TIFF, BMP or JPEG with masks of class numbers, paired by name; a case is a picture, or what a table says.
 
-Folders ``images`` and ``masks``, or these two in ``train``, ``val`` and ``test``; or cases.csv with the columns case, image, label and split,
-where the rows of a case are its slices in order. Grey values are scaled between percentiles of the case, colours from [0, 255].
+Folders ``images`` and ``masks``, or these two in ``train``, ``val`` and ``test``; or cases.csv with the columns case, image, label and
+split, where the rows of a case are its slices in order. Grey values are scaled between percentiles of the case, colours from [0, 255].
 """
 
 from __future__ import annotations

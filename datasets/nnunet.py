@@ -1,7 +1,7 @@
 """nnU-Net raw data, version 1 or 2: a folder DatasetNNN_Name with imagesTr/case_0000.nii.gz (a file a channel), labelsTr and dataset.json.
 
-Isensee et al., Nature Methods 18, 2021; github.com/MIC-DKFZ/nnUNet, documentation/dataset_format.md. imagesTs with labelsTs is the test set;
-without labelsTs the labelled cases are split by name as the Decathlon's are.
+Isensee et al., Nature Methods 18, 2021; github.com/MIC-DKFZ/nnUNet, documentation/dataset_format.md. imagesTs with labelsTs is the test
+set; without labelsTs the labelled cases are split by name as the Decathlon's are.
 """
 
 from __future__ import annotations

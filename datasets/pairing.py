@@ -1,4 +1,4 @@
-"""Which image belongs to which mask, by their names: as nnU-Net, the Decathlon, BTCV, BraTS and KiTS call them. Nothing is dropped unsaid."""
+"""Which image belongs to which mask, by their names: as nnU-Net, the Decathlon, BTCV, BraTS and KiTS call them."""
 
 from __future__ import annotations
 
@@ -79,32 +79,26 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _channels(folder: Path, images: dict[str, Path], masks: Iterable[str], channels: int | None) -> dict[str, list[Path]]:
     """case -> the files of its channels."""
-    matches = {stem: CHANNEL.fullmatch(stem) for stem in images}
     names = {plain(stem) for stem in masks}
-    several = (
-        bool(images)
-        and all(matches.values())
-        and not any(plain(stem) in names for stem in images)
-        and (channels is not None or not names or any(plain(m["case"]) in names for m in matches.values() if m))
-    )
-    if not several:
-        return {stem: [path] for stem, path in images.items()}
     groups: dict[str, dict[int, Path]] = {}
-    for stem, match in matches.items():
-        assert match is not None
-        groups.setdefault(match["case"], {})[int(match["channel"])] = images[stem]
-    count = channels or max(map(len, groups.values()))
-    if names or channels or all(0 in found for found in groups.values()):
-        for case, found in groups.items():
-            if sorted(found) != list(range(count)):
-                lacking = next((k for k in range(count) if k not in found), count)
-                expected = f"{count} channels, {case}_0000 to {case}_{count - 1:04}" if count > 1 else f"{case}_0000 alone"
-                what = "lacks" if lacking < count else "has more than expected:"
-                raise BadInput(
-                    f"{folder}: {case} {what} channel {max(found) if lacking == count else lacking:04}; expected {expected}; complete the folder"
-                )
-    else:
+    for stem, path in images.items():
+        match = CHANNEL.fullmatch(stem)
+        if match is None or plain(stem) in names:
+            return {stem: [path] for stem, path in images.items()}
+        groups.setdefault(match["case"], {})[int(match["channel"])] = path
+    if (
+        not channels
+        and not any(plain(case) in names for case in groups)
+        and (names or any(0 not in g for g in groups.values()))
+    ):
         return {stem: [path] for stem, path in images.items()}
+    count = channels or max(map(len, groups.values()), default=0)
+    for case, found in groups.items():
+        if sorted(found) != list(range(count)):
+            held, expected = (", ".join(f"{k:04}" for k in channels) for channels in (sorted(found), range(count)))
+            raise BadInput(
+                f"{folder}: {case} has the channels {held}; expected {expected}; complete the folder, or remove what is too much"
+            )
     return {case: [found[k] for k in sorted(found)] for case, found in groups.items()}
 
 

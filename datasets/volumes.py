@@ -199,6 +199,6 @@ def _check_grid(path: Path, grid: Grid, image: Path, like: Grid) -> None:
 
 
 def scaled(channel: np.ndarray, window: Window, percentiles: tuple[float, float] = PERCENTILES) -> np.ndarray:
-    """A channel's intensities in [0, 1], float32: the window's, or those between percentiles of the channel; what lies beyond is clipped."""
+    """A channel's intensities in [0, 1], float32: the window's, or those between percentiles of the channel."""
     low, high = np.percentile(channel, percentiles) if window is None else window
     return ((channel - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)

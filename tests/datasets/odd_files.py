@@ -1,4 +1,4 @@
-"""Files in the shapes that people have them: writers for ``test_cases``. Every volume is a box in a box, of which the tests know the masks."""
+"""Files in the shapes that people have them: writers for ``test_cases``. Every volume is a box in a box."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def nnunet(root: Path, channels: int = 1, **changes: Any) -> None:
     (root / "dataset.json").write_text(json.dumps(about | changes))
 
 
-def table(root: Path, rows: list[tuple[str, str]], header: str = "case,image,label,split", use: Callable[[str], str] = str) -> None:
+def table(
+    root: Path, rows: list[tuple[str, str]], header: str = "case,image,label,split", use: Callable[[str], str] = str
+) -> None:
     lines = [f"c{i:02},{image},{label},{use(USES[i])}" for i, (image, label) in enumerate(rows)]
     (root / "cases.csv").write_text("\n".join([header, *lines]) + "\n")
 
