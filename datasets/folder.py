@@ -104,7 +104,7 @@ class Folder(DescribedDataset):
             self.told.append(f"{named(pairs.unlabelled, len(self.files), 'images')} have no mask; they train unlabelled")
 
     @cached_property
-    def split(self) -> Split:  # type: ignore[override]
+    def split(self) -> Split:
         """Cases by use, in the order of the table; training cases without labels are ``unlabelled``."""
         if hasattr(self, "published"):
             return self.published

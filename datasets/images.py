@@ -49,15 +49,15 @@ class Images(FileDataset):
             raise BadInput(f"dataset images needs --data FOLDER; {self.source}")
         self.folder, self.use = path, {}
         self.about = about_files(path)
-        parts = [use for use in USES if _two_folders(path / use)]
+        parts = {use: two for use in USES if (two := _two_folders(path / use))}
         if (path / "cases.csv").is_file():
             table = read_table(path / "cases.csv", slices=True)
             self.files, self.use = table.files, table.use
         elif folders := _two_folders(path):
             self._take(pair_folders(*folders))
         elif "train" in parts and "test" in parts:
-            for use in parts:
-                self._take(pair_folders(*_two_folders(path / use)), use)
+            for use, two in parts.items():
+                self._take(pair_folders(*two), use)
         else:
             raise BadInput(
                 f"{path} has neither cases.csv nor folders images and masks; expected one of them, or both in train and test; "
@@ -82,7 +82,7 @@ class Images(FileDataset):
             self.told.append(f"{named(pairs.unlabelled, len(pairs.sources), 'images')} have no mask and {end}")
 
     @cached_property
-    def split(self) -> Split:  # type: ignore[override]
+    def split(self) -> Split:
         """Cases by use, in the order of the table or of names; training cases without masks are ``unlabelled``."""
         blank = [case for case, rows in self.files.items() if any(source.label is None for source in rows.values())]
         labelled = [case for case in self.files if case not in blank]

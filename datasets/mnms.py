@@ -31,7 +31,7 @@ class MNMs(FileDataset):
         BadInput: no path, no table, or a patient lacks a file; later, a file breaks a rule.
     """
 
-    labels = LabelMap(("background", "left ventricle", "myocardium", "right ventricle"))  # type: ignore[assignment]
+    labels = LabelMap(("background", "left ventricle", "myocardium", "right ventricle"))
     source = "register at www.ub.edu/mnms and name the folder that holds Training and the CSV of the patients"
 
     def __init__(self, path: Path | None = None) -> None:
@@ -44,7 +44,8 @@ class MNMs(FileDataset):
             raise BadInput(f"{path} has no Training or no *information*.csv; expected M&Ms as it is handed out; {self.source}")
         self.about = (tables[0],)
         patients = _patients(tables[0])
-        self.files, cases = {}, {use: [] for use in PARTS.values()}  # type: ignore[var-annotated]
+        self.files = {}
+        cases: dict[str, list[str]] = {use: [] for use in PARTS.values()}
         strangers = []
         for part, use in PARTS.items():
             for home in sorted((path / part).iterdir()) if (path / part).is_dir() else ():
@@ -67,9 +68,8 @@ class MNMs(FileDataset):
         if not cases["train"] or not cases["test"]:
             found = f"{len(cases['train'])} labelled training and {len(cases['test'])} test patients"
             raise BadInput(f"{path} holds {found}; expected at least one of each; complete the download")
-        self._split = Split(
-            *(tuple(cases[u]) for u in ("train", "val")), {"test": tuple(cases["test"])}, tuple(cases["unlabelled"])
-        )
+        tests = {"test": tuple(cases["test"])}
+        self._split = Split(tuple(cases["train"]), tuple(cases["val"]), tests, tuple(cases["unlabelled"]))
         self._vendors = {case: patients[case][2] for case in cases["train"]}
 
     @property

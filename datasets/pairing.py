@@ -96,9 +96,7 @@ def _channels(folder: Path, images: dict[str, Path], masks: Iterable[str], chann
     for case, found in groups.items():
         if sorted(found) != list(range(count)):
             held, expected = (", ".join(f"{k:04}" for k in channels) for channels in (sorted(found), range(count)))
-            raise BadInput(
-                f"{folder}: {case} has the channels {held}; expected {expected}; complete the folder, or remove what is too much"
-            )
+            raise BadInput(f"{folder}: {case} has the channels {held}; expected {expected}; complete the folder")
     return {case: [found[k] for k in sorted(found)] for case, found in groups.items()}
 
 

@@ -36,11 +36,11 @@ def read_table(path: Path, slices: bool = False) -> Table:
     head = lines[0] if lines else ""
     rows = csv.DictReader(lines, delimiter=";" if ";" in head and "," not in head else "\t" if "\t" in head else ",")
     rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
-    if missing := [column for column in COLUMNS if column not in rows.fieldnames]:
+    image_columns = [name for name in rows.fieldnames if name.startswith("image")]
+    if missing := [column for column in COLUMNS if column not in rows.fieldnames and not (column == "image" and image_columns)]:
         raise BadInput(
             f"{path} has no column {missing[0]}; expected {', '.join(COLUMNS)}, and frame or modality if you like; add it to the header"
         )
-    image_columns = [name for name in rows.fieldnames if name.startswith("image")]
     found = Table()
     modalities: dict[str, str] = {}
     for number, raw in enumerate(rows, start=2):

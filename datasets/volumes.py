@@ -120,12 +120,12 @@ class FileDataset(Dataset):
         return survey(self.grids, training)
 
     @property
-    def facts(self) -> tuple[str, ...]:
+    def facts(self) -> tuple[str, ...]:  # type: ignore[override]
         """The decisions that hold for all volumes."""
         return (*self.survey.facts, f"classes by value: {self.labels.shown()}")
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]
         """What was found that a user should know."""
         return tuple(dict.fromkeys((*self.told, *self.survey.warnings)))
 

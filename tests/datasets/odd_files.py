@@ -17,11 +17,11 @@ USES = ("train", "train", "train", "train", "val", "test")
 
 
 def scan(number: int, values: tuple[int, ...] = (1, 2), shape: tuple[int, ...] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
-    """Image (X, Y, Z) float32 and mask uint8: the i-th value fills a box that lies i voxels inside the first, its corner by number."""
+    """Image (X, Y, Z) float32 and mask uint8: the i-th value fills a box i voxels inside the first."""
     rng = np.random.default_rng(number)
     mask = np.zeros(shape, np.uint8)
     for i, value in enumerate(values):
-        first = [1 + i + (number % 2) * (axis == 0) for axis in range(3)]
+        first = [(1 + i + (number % 2) * (axis == 0)) * (shape[axis] > 1) for axis in range(3)]
         mask[tuple(slice(start, max(start + 1, size - 1 - i)) for start, size in zip(first, shape, strict=True))] = value
     return (100 + 50 * (mask > 0) + rng.normal(0, 10, shape)).astype(np.float32), mask
 

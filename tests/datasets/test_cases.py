@@ -1,4 +1,4 @@
-"""Data as people really have them: read as what it is, or told in one sentence. The kinds come from public reports; the files are made here."""
+"""Data as people really have them: read as what it is, or told in one sentence. All files are made here."""
 
 from __future__ import annotations
 
@@ -416,6 +416,17 @@ def oblique(path: Path, array: np.ndarray, number: int) -> None:
     save(path, array, where)
 
 
+def semicolons(root: Path) -> None:
+    table(root, pairs(root))
+    (root / "cases.csv").write_text((root / "cases.csv").read_text().replace(",", ";"))
+
+
+def case_twice(root: Path) -> None:
+    with_tests(root)
+    save(root / "imagesTs/c03_0000.nii.gz", odd.scan(3)[0])
+    save(root / "labelsTs/c03.nii.gz", odd.scan(3)[1])
+
+
 READ |= {
     "sagittal stacks": ("folder", sagittal, lambda d: (cut_at("x")(d), told(d, "another axis", "c00"))),
     "metres": ("folder", lambda r: pairs(r, save_image=in_units(1, 1000), save_label=in_units(1, 1000)), read(says("metres", "converted"))),
@@ -433,7 +444,7 @@ READ |= {
     "BTCV's order of organs": ("synapse", btcv_order, says("BTCV", "gallbladder")),
     "oblique": ("folder", lambda r: pairs(r, save_image=oblique, save_label=oblique), read(says("oblique", "30 degrees"))),
     "origin rounded": ("folder", lambda r: pairs(r, save_label=moved((0.05, 0, 0))), read(quiet)),
-    "semicolons": ("folder", lambda r: (table(r, pairs(r)), (r / "cases.csv").write_text((r / "cases.csv").read_text().replace(",", ";"))), read(has())),
+    "semicolons": ("folder", semicolons, read(has())),
 }  # fmt: skip
 
 REFUSED |= {
@@ -443,7 +454,7 @@ REFUSED |= {
     "JPEG masks": ("images", lambda r: (odd.pictures(r), (r / "masks/p0.png").rename(r / "masks/p0.jpg")), ["JPEG", "PNG"]),
     "masks that are images": ("folder", lambda r: pairs(r, save_label=lambda p, a, n: save(p, a + 0.3)), ["labelsTr", "integers"]),
     "no layout": ("folder", lambda r: (r / "scans").mkdir(), ["cases.csv", "--suggest"]),
-    "same case to train and test": ("nnunet", lambda r: (with_tests(r), save(r / "imagesTs/c03_0000.nii.gz", odd.scan(3)[0]), save(r / "labelsTs/c03.nii.gz", odd.scan(3)[1])), ["c03", "two"]),
+    "same case to train and test": ("nnunet", case_twice, ["c03", "two"]),
 }  # fmt: skip
 
 
