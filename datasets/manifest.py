@@ -48,18 +48,12 @@ class Manifest(BaseModel):
             return ()
         split, told = self.split, []
         taught = self.shown_by(split.train)
-        sets = {
-            "training": split.train,
-            "validation": split.val,
-            **{f"{name} test": cases for name, cases in split.tests.items()},
-        }
+        sets = {"training": split.train, "validation": split.val, **split.tests}
         for name, cases in sets.items():
             lacking = [self.classes[k] for k in range(1, len(self.classes)) if cases and k not in self.shown_by(cases)]
             if lacking:
-                scores = "any score" if name == "training" else f"a score on the {name.removesuffix(' test')} cases"
-                told.append(
-                    f"no {name} case shows {', '.join(lacking)}: {'it enters' if len(lacking) == 1 else 'they enter'} not {scores}"
-                )
+                where = "" if name == "training" else f" on the {name} cases"
+                told.append(f"no {name} case shows {', '.join(lacking)}: left out of every score{where}")
         found: dict[tuple[str, ...], list[int]] = {}
         for draw in DRAWS:
             (first,) = labelled_cases(self.dataset, split.train, 1, draw, self.groups)
