@@ -50,8 +50,8 @@ def suggest(path: Path) -> list[str]:
             continue
         tests = sum(map(len, split.tests.values()))
         readable.append(
-            f"--dataset {name} reads it: {len(split.train)} labelled training, {len(split.unlabelled)} unlabelled, {len(split.val)} validation"
-            f" and {tests} test cases"
+            f"--dataset {name} reads it: {len(split.train)} labelled training, {len(split.unlabelled)} unlabelled,"
+            f" {len(split.val)} validation and {tests} test cases"
         )
     lines += readable or refused
     if not readable:

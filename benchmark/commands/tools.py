@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -152,15 +154,17 @@ def registration(
 
 
 @app.command(
-    epilog="Examples:\n\n`python -m benchmark check --methods all`\n\n`python -m benchmark check --plugin my_method.py`"
+    epilog="Examples:\n\n`python -m benchmark check --methods all`\n\n`python -m benchmark check --plugin my_method.py`\n\n"
+    "`python -m benchmark check --plugin my_data.py --data ~/scans`"
 )
 def check(
     methods: Annotated[
         str | None, typer.Option(help="Comma list of names, or all.  [default: the plug-ins' methods, else all]")
     ] = None,
+    data: DataOption = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Check that methods keep the laws of the benchmark, on a made-up task; exit code 1 where one does not."""
+    """Check that methods, on a made-up task, and plug-ins' datasets, on --data, keep the laws; exit code 1 where one does not."""
     import time
 
     from benchmark.ground import registry
@@ -168,18 +172,23 @@ def check(
 
     known = registry.entries("methods")
     mine = [name for name, entry in known.items() if plugin and entry.plugin]
-    names = list(known) if methods == "all" else split_list(methods) if methods else mine or list(known)
+    own = [name for name, entry in registry.entries("datasets").items() if plugin and entry.plugin]
+    names = list(known) if methods == "all" else split_list(methods) if methods else mine or ([] if own else list(known))
     classes = {name: registry.load("methods", name) for name in names}
 
     import torch
 
+    from benchmark.conformance import Result
     from benchmark.conformance import check as laws_of
+    from benchmark.conformance.data import try_laws
 
     torch.set_num_threads(1)
     broken = 0
-    for name, method in classes.items():
+    trials: dict[str, Callable[[], Iterable[Result]]] = {name: partial(laws_of, cls) for name, cls in classes.items()}
+    trials |= {name: partial(try_laws, registry.load("datasets", name), data) for name in own}
+    for name, trial in trials.items():
         began = time.monotonic()
-        results = list(laws_of(method))
+        results = list(trial())
         problems = [result for result in results if result.problem]
         broken += bool(problems)
         verdict = "[red]breaks[/]" if problems else "[green]keeps[/]"

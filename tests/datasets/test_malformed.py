@@ -274,7 +274,7 @@ CORPUS: dict[str, list[tuple[str, Spoil, list[str]]]] = {
         ("endless line", edit("cases.csv", lambda t: t + "x" * 200_000), ["cases.csv, line", "characters"]),
         ("fewer names than classes", put("classes.txt", b"background\nheart\n"), ["labels/", "0 to 1"]),
         ("no foreground anywhere", blank_labels, ["labels go up to 0"]),
-        ("another number of channels", nifti("images/case005_es.nii.gz", lambda v: np.stack([v, v], -1)), ["case005_es.nii.gz", "2 channels"]),
+        ("another number of channels", nifti("images/case005_es.nii.gz", lambda v: np.stack([v, v], -1)), ["case005_es", "2 channels"]),
         ("label is text", put(CARD_LABEL, b"heart"), [CARD_LABEL, "damaged"]),
     ],
     "folder of pairs": [
