@@ -109,7 +109,7 @@ def _grid(path: Path, stored: Any, header: Any) -> tuple[Grid, np.ndarray]:
     channels = int(np.prod(stored.shape[3:], dtype=int))
     grid, turn = canonical_grid(path, _space(stored.shape), channels, affine, remarks)
     zooms = [float(step) for step in stored.header.get_zooms()[:3]]
-    if grid.codes == "RAS" and np.allclose(zooms, grid.spacing, rtol=1e-5, atol=0):
+    if grid.codes == "RAS" and len(zooms) == 3 and np.allclose(zooms, grid.spacing, rtol=1e-5, atol=0):
         grid = replace(grid, spacing=(zooms[0], zooms[1], zooms[2]))  # the same number, without the rounding of a rotation
     return grid, turn
 
