@@ -47,7 +47,9 @@ class SlicesACDC(Layout):
         self.folder = path
         other = os.path.exists(path / OTHER_FOLDERS["data/slices"])
         if missing := [
-            name for name in (*LISTS.values(), "data/slices") if not (os.path.exists(path / name) or ("/" in name and other))
+            name
+            for name in (*LISTS.values(), "data/slices")
+            if not (os.path.exists(path / name) or os.path.exists((path / name).with_suffix(".txt")) or ("/" in name and other))
         ]:
             found = f"has no {', '.join(missing)}" if os.path.isdir(path) else "is not a folder"
             raise BadInput(
@@ -77,7 +79,7 @@ class SlicesACDC(Layout):
 
     @cached_property
     def _content_hash(self) -> str:
-        lists = [self.folder / name for name in LISTS.values()]
+        lists = [self._list(use) for use in LISTS]
         files = [path for use in self._files.values() for case in use.values() for paths in case.values() for path in paths]
         return hash_files(self.folder, lists + files)
 
@@ -90,7 +92,7 @@ class SlicesACDC(Layout):
             for case in cases:
                 if case in owner:
                     raise BadInput(
-                        f"{self.folder}: {case} is in {LISTS[owner[case]]} and in {LISTS[use]}; "
+                        f"{self.folder}: {case} is in {self._list(owner[case]).name} and in {self._list(use).name}; "
                         "expected each patient in one list; remove it from one"
                     )
                 owner[case] = use
@@ -112,7 +114,7 @@ class SlicesACDC(Layout):
         expected = range(first, max(numbers) + 1)
         if missing := sorted(set(expected) - set(numbers)):
             raise BadInput(
-                f"{self.folder / LISTS['train']}: {volume} has slices up to {max(numbers)} but no slice {missing[0]}; "
+                f"{self._list('train')}: {volume} has slices up to {max(numbers)} but no slice {missing[0]}; "
                 f"expected all from {first}; add the line {volume}_slice_{missing[0]} and its file"
             )
         return [self._file(f"data/slices/{volume}_slice_{number}.h5") for number in expected]
@@ -123,11 +125,16 @@ class SlicesACDC(Layout):
             files.setdefault(match["case"], {})[match["volume"]] = [self._file(f"data/{match['volume']}.h5")]
         return files
 
-    def _names(self, use: str, pattern: re.Pattern[str], shape: str) -> list[re.Match[str]]:
+    def _list(self, use: str) -> Path:
+        """The list of a use; UniMatch's ends with .txt, and its lines with .h5."""
         path = self.folder / LISTS[use]
+        return path if path.exists() else path.with_suffix(".txt")
+
+    def _names(self, use: str, pattern: re.Pattern[str], shape: str) -> list[re.Match[str]]:
+        path = self._list(use)
         matches = []
         for name in read_names(path):
-            if (match := pattern.fullmatch(name)) is None:
+            if (match := pattern.fullmatch(name.removesuffix(".h5"))) is None:
                 raise BadInput(f"{path}: found {name!r}; expected names like {shape}; correct the line")
             matches.append(match)
         return matches

@@ -17,11 +17,13 @@ ITEMSIZE = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
 
 
 def header_of(path: Path) -> Grid:
-    """The grid of a file, or of the DICOM series in a folder; no voxel is read.
+    """The grid of a file, or of the DICOM series in a folder; of a file, no voxel is read.
 
     Raises:
         BadInput: SimpleITK is not installed; the file is missing, damaged, too large, or of other than 3 axes.
     """
+    if path.is_dir():
+        return values_of(path)[1]  # one file of a series does not say how far the next one is
     with _reader(path) as reader:
         return _grid(path, reader)[0]
 

@@ -415,6 +415,18 @@ def oblique(path: Path, array: np.ndarray, number: int) -> None:
     save(path, array, where)
 
 
+def unimatch_lists(root: Path) -> None:
+    odd.acdc_h5(root, end=".h5\n")
+    for name in ("train_slices", "val", "test"):
+        (root / f"{name}.list").rename(root / f"{name}.txt")
+
+
+def other_folders(root: Path) -> None:
+    odd.acdc_h5(root)
+    (root / "data/slices").rename(root / "ACDC_training_slices")
+    (root / "data").rename(root / "ACDC_training_volumes")
+
+
 def semicolons(root: Path) -> None:
     table(root, pairs(root))
     (root / "cases.csv").write_text((root / "cases.csv").read_text().replace(",", ";"))
@@ -443,6 +455,8 @@ READ |= {
     "BTCV's order of organs": ("synapse", btcv_order, says("BTCV", "gallbladder")),
     "oblique": ("folder", lambda r: pairs(r, save_image=oblique, save_label=oblique), read(says("oblique", "30 degrees"))),
     "origin rounded": ("folder", lambda r: pairs(r, save_label=moved((0.05, 0, 0))), read(quiet)),
+    "UniMatch's lists": ("acdc", unimatch_lists, acdc_masks),
+    "folders of SSL4MIS's script": ("acdc", other_folders, acdc_masks),
     "semicolons": ("folder", semicolons, read(has())),
 }  # fmt: skip
 

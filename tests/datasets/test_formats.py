@@ -33,6 +33,32 @@ def test_itk_s_files_are_read_as_nifti_is(ending: str, tmp_path: Path) -> None:
         values_of(tmp_path / f"y{ending}")
 
 
+def test_a_folder_of_one_dicom_series_is_a_volume(tmp_path: Path) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    array = np.round(scan(1)[0]).astype(np.int16)
+    writer = itk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    (tmp_path / "case").mkdir()
+    for k in range(array.shape[2]):
+        plane = itk.GetImageFromArray(array[None, :, :, k].transpose(0, 2, 1))
+        plane.SetSpacing((1.5, 1.5, 8.0))
+        place = {
+            "0020|0032": f"20\\-5\\{30 + 8 * k}",
+            "0020|0037": "-1\\0\\0\\0\\-1\\0",
+            "0020|0013": str(k),
+            "0008|0060": "MR",
+        }
+        for tag, value in (place | {"0020|000e": "1.2.3.4", "0020|000d": "1.2.3", "0008|0018": f"1.2.3.4.{k + 1}"}).items():
+            plane.SetMetaData(tag, value)
+        writer.SetFileName(str(tmp_path / "case" / f"{99 - k}.dcm"))  # in another order than they lie
+        writer.Execute(plane)
+    values, grid = values_of(tmp_path / "case")
+    np.testing.assert_array_equal(values[0], array)
+    np.testing.assert_allclose(grid.spacing, (1.5, 1.5, 8), atol=1e-4)
+    np.testing.assert_allclose(grid.affine, affine(), atol=1e-4)
+    assert header_of(tmp_path / "case").shape == grid.shape
+
+
 def test_without_simpleitk_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     (tmp_path / "x.mha").write_bytes(b"ObjectType = Image")
