@@ -87,7 +87,7 @@ LAYOUTS = {"decathlon": as_decathlon, "nnunet": as_nnunet, "folder": as_folder, 
 
 @pytest.mark.parametrize("make", [made_up, pytest.param(real, marks=pytest.mark.slow)])
 def test_layouts_of_the_same_cases_score_alike(make, tmp_path: Path) -> None:
-    volumes, order, tables = make(), [], {}
+    volumes, order, tables, losses = make(), [], {}, {}
     for name, write in LAYOUTS.items():
         (tmp_path / name).mkdir()
         write(tmp_path / name, volumes, order)
@@ -102,6 +102,8 @@ def test_layouts_of_the_same_cases_score_alike(make, tmp_path: Path) -> None:
         assert run_cell(cell, store, "cpu") == "done", store.folder(cell).record()
         table = pd.read_csv(store.folder(cell).path / "cases.csv")
         tables[name] = table.set_index(["case", "class", "network", "selection", "metric"])["value"]
-    assert len(tables["decathlon"]) and tables["decathlon"].xs("dsc", level="metric").max() > 0
+        losses[name] = pd.read_csv(store.folder(cell).path / "history.csv")["loss"]
+    assert len(tables["decathlon"]) and losses["decathlon"].nunique() > 3
     for name, table in tables.items():
+        np.testing.assert_allclose(losses[name], losses["decathlon"], rtol=1e-4, err_msg=name)
         pd.testing.assert_series_equal(table, tables["decathlon"], rtol=1e-4, obj=name)
