@@ -51,7 +51,7 @@ def suggest(path: Path) -> list[str]:
         tests = sum(map(len, split.tests.values()))
         readable.append(
             f"--dataset {name} reads it: {len(split.train)} labelled training, {len(split.unlabelled)} unlabelled,"
-            f" {len(split.val)} validation and {tests} test cases"
+            f" {len(split.val)} validation and {tests} test cases (by names and headers; prepare reads every file)"
         )
     lines += readable or refused
     if not readable:
