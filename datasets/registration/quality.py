@@ -135,6 +135,7 @@ def _pair_row(volume: Volume, source: Volume, candidate: Candidate, dice: float,
 def _example(dataset: Dataset, volumes: tuple[Volume, ...], index: int, candidate: Candidate, title: str) -> Example:
     volume, source = volumes[index], volumes[candidate.source]
     truth = _truth(dataset, volume)
+    assert truth is not None  # it was measured
     plane = int((truth > 0).sum((1, 2)).argmax())
     return Example(
         f"{title}: {source.name} on {volume.name}, slice {plane + 1}",
