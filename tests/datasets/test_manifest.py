@@ -42,16 +42,13 @@ def test_a_class_that_no_case_shows(lost: dict, test: tuple, val: tuple, sentenc
     assert any(sentence in line for line in told) if sentence else not told, told
 
 
-def test_what_a_file_says_of_its_classes_is_compared(tmp_path: Path) -> None:
-    manifest = prepared(tmp_path, {})
-    from benchmark.ground.errors import NotAsClaimed
-    from datasets.prepared import Prepared
+def test_a_file_that_a_user_names_is_not_believed(tmp_path: Path) -> None:
+    from datasets.prepared import Prepared, _named
 
+    manifest = prepared(tmp_path, {})
     (file,) = (tmp_path / "cache").glob("*.h5")
-    found = Prepared(file)
     assert manifest.shown == {f"c{k:02}": (0, 1, 2, 3) for k in range(6)}
-    (volume,) = found.read("c00", labels=True)
+    (volume,) = Prepared(file).read("c00", labels=True)
     assert shown_classes(volume) == (0, 1, 2, 3)
-    found.manifest = manifest.model_copy(update={"shown": {**manifest.shown, "c00": (0, 1)}})
-    with pytest.raises(NotAsClaimed, match="c00 shows classes"):
-        found.read("c00", labels=True)
+    found = _named("folder", file)
+    assert found.manifest.shown is None and found.scored(found.split.val) == (1, 2, 3)
