@@ -69,8 +69,7 @@ class Prepared(Dataset):
             raise BadInput(f"{path} is no prepared dataset of this version ({reason}); prepare it again") from None
         self.name = self.manifest.dataset
         self.classes, self.channels = self.manifest.classes, self.manifest.channels
-        self.spacing_known = self.manifest.spacing_known
-        self.facts = self.manifest.facts
+        self.spacing_known, self.facts = self.manifest.spacing_known, self.manifest.facts
         known = uses(self)
         if stray := [entry.name for entry in self.manifest.volumes if entry.case not in known]:
             raise BadInput(f"{path}: {stray[0]} belongs to no case of the split; expected each volume in one; prepare it again")
@@ -322,9 +321,8 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
     """
     with _replacing(file) as temporary, writing_h5(temporary, "w") as out:
-        cases = list(uses(dataset))
+        cases, volumes = list(uses(dataset)), []
         done: set[str] = set()
-        volumes = []
         shown: dict[str, tuple[int, ...]] = {}
         for number, (volume, _) in enumerate(checked(dataset)):
             volumes.append(entry_of(_write_volume(out, number, volume, bits)))
