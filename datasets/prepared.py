@@ -322,8 +322,7 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
     """
     with _replacing(file) as temporary, writing_h5(temporary, "w") as out:
         cases, volumes = list(uses(dataset)), []
-        done: set[str] = set()
-        shown: dict[str, tuple[int, ...]] = {}
+        done, shown = set[str](), dict[str, tuple[int, ...]]()
         for number, (volume, _) in enumerate(checked(dataset)):
             volumes.append(entry_of(_write_volume(out, number, volume, bits)))
             if volume.label is not None:
