@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmark.ground.errors import BadInput
-from datasets.dataset import Dataset, Volume
+from datasets.dataset import IGNORE, Dataset, Volume
 from datasets.readers import MAX_SPACING, MIN_SPACING
 
 PLAIN_PIXELS = 64
@@ -79,8 +79,11 @@ def check_volume(dataset: Dataset, volume: Volume, use: str) -> None:
             raise refuse(f"has no label and is used for {use}", "one")
     elif label.shape != image.shape[1:]:
         raise refuse(f"has an image of {image.shape[1:]} and a label of {label.shape}", "one shape")
-    elif label.dtype != np.uint8 or label.max() >= len(dataset.classes):
-        raise refuse(f"has labels up to {label.max()} ({label.dtype})", f"uint8 classes from 0 to {len(dataset.classes) - 1}")
+    elif label.dtype != np.uint8 or (label[label != IGNORE] >= len(dataset.classes)).any():
+        raise refuse(
+            f"has labels up to {label[label != IGNORE].max()} ({label.dtype})",
+            f"uint8 classes from 0 to {len(dataset.classes) - 1}",
+        )
 
 
 def where(dataset: Dataset) -> str:

@@ -14,6 +14,9 @@ import numpy as np
 
 from benchmark.ground.errors import BadInput
 
+IGNORE = 255
+"""Label value of voxels that no loss and no metric may use: unlabelled, no class, or outside a registered volume's field of view."""
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -21,7 +24,7 @@ class Volume:
 
     name: unique in the dataset, e.g. ``patient099_frame01``.
     image: (C, D, H, W) float32, intensities in [0, 1].
-    label: (D, H, W) uint8 class numbers, or None where it is not given out (an unlabelled volume).
+    label: (D, H, W) uint8 class numbers, IGNORE where no class is meant; None where it is not given out (an unlabelled volume).
     spacing: (z, y, x) in mm. Where the file has none it is the layout's convention and ``spacing_known`` is False.
     """
 
@@ -75,6 +78,11 @@ class Dataset(ABC):
 
     contents: str | None = None
     """What ``datasets.contents.hash_of`` returns, once it is known."""
+
+    facts: tuple[str, ...] = ()
+    """Decisions that hold for the whole dataset, such as the axis of its slices, as lines that ``prepare`` shows."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know of files that were read all the same: a sentence each."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path

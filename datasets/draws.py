@@ -39,10 +39,16 @@ def labelled_cases(
     return order[:budget]
 
 
-def split_by_name(dataset: str, cases: Iterable[str]) -> Split:
-    """For data without a published split: 20 % of the cases test and 10 % validate, at least one each; the SHA-256 of names orders all."""
+def split_by_name(dataset: str, cases: Iterable[str], published: tuple[str, ...] = ()) -> Split:
+    """For data without a published split: 20 % of the cases test and 10 % validate, at least one each; the SHA-256 of names orders all.
+
+    published: the test cases, where these are published; of the others 10 % validate then, where there are two or more.
+    """
     order = sorted(cases, key=lambda case: hashlib.sha256(f"{dataset}/{case}".encode()).digest())
     test, val = (max(1, round(share * len(order))) for share in (TEST_SHARE, VALIDATION_SHARE))
+    if published:
+        val = min(val, len(order) - 1)
+        return Split(tuple(order[val:]), tuple(order[:val]), {"test": published})
     return Split(tuple(order[test + val :]), tuple(order[test : test + val]), {"test": tuple(order[:test])})
 
 

@@ -1,4 +1,4 @@
-"""A folder of your own NIfTI files: with a table cases.csv, or as imagesTr and labelsTr alone.
+"""A folder of your own images: with a table cases.csv, a dataset.json, imagesTr and labelsTr alone, or a folder for each case.
 
 cases.csv has the columns case, image, label and split (train, val or test), and may have frame; a case may have several rows (volumes).
 Paths are relative to the folder; a training row without a label is an unlabelled volume. Without a table, images and labels are paired
@@ -7,7 +7,6 @@ by name and cases are split by their names: 20 % test, 10 % validation; images w
 
 from __future__ import annotations
 
-import csv
 import os
 from functools import cached_property
 from pathlib import Path
@@ -16,148 +15,114 @@ import numpy as np
 
 from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
-from datasets.dataset import Dataset, Split, Volume
+from datasets.classes import users_map
+from datasets.dataset import Split
+from datasets.description import DescribedDataset, about_files
 from datasets.draws import split_by_name
-from datasets.nifti import count_channels, read_nifti, read_volume
-from datasets.readers import hash_files, inside, read_names, read_text
+from datasets.formats import values_of
+from datasets.pairing import Pairs, case_folders, pair_folders
+from datasets.settings import Settings, read_settings, windows_of
+from datasets.survey import named
+from datasets.tables import USES, read_table
+from datasets.volumes import PERCENTILES, Window
 
-COLUMNS = ("case", "image", "label", "split")
-USES = ("train", "val", "test")
-MAX_LINE = 10_000
-
-Files = dict[str, dict[str, tuple[Path, Path | None]]]
-"""case -> volume -> image and label."""
+POOLED = 20_000
+"""Voxels of a volume and channel that go into the percentiles of a dataset, evenly spread."""
 
 
 @register("folder")
-class Folder(Dataset):
-    """NIfTI files of your own. Intensities are scaled between percentiles; the orientation nearest to RAS, slices along the thick axis.
+class Folder(DescribedDataset):
+    """Images of your own: NIfTI, or what ``datasets.formats`` reads. Intensities are scaled between percentiles, or as dataset.yaml says.
 
-    Class names are the lines of classes.txt (background first) where there is one; else classes are numbered up to the highest
-    label found.
+    Classes are what classes.yaml, classes.txt or dataset.json say; else the values in the masks are classes in their order.
 
     path: the folder.
 
     Raises:
-        BadInput: no path, neither cases.csv nor imagesTr, or the table breaks a rule; later, a file does.
+        BadInput: no path, none of the layouts, or the table breaks a rule; later, a file does.
     """
 
-    spacing_known = True
-    source = "name a folder of your own with cases.csv, or with imagesTr and labelsTr"
+    source = "name a folder of your own with cases.csv, with imagesTr and labelsTr, or with a folder for each case"
 
-    def __init__(self, path: Path | None = None) -> None:
-        super().__init__(path)
-        if path is None:
-            raise BadInput(f"dataset folder needs --data FOLDER; {self.source}")
-        self.folder = path
-        table = path / "cases.csv"
-        if table.is_file():
-            self.files, self.use = _read_table(table)
-        elif os.path.isdir(path / "imagesTr"):
-            self.files, self.use = _pair(path), {}
+    def describe(self, folder: Path) -> None:
+        """Find the layout, and take from it what it says."""
+        self.folder, self.use = folder, {}
+        self.test: tuple[str, ...] = ()
+        self.settings = read_settings(folder / "dataset.yaml")
+        self.about = about_files(folder)
+        if (folder / "cases.csv").is_file():
+            table = read_table(folder / "cases.csv")
+            self.files, self.use = table.files, table.use
+            if table.modality and self.settings.windows is None:
+                self.settings = Settings(windows_of(list(table.modality)), self.settings.pooled)
+        elif (folder / "dataset.json").is_file():
+            super().describe(folder)
+        elif os.path.isdir(folder / "imagesTr"):
+            self._pair(folder)
+        elif os.path.isdir(folder) and (pairs := case_folders(folder)):
+            self._take(pairs)
         else:
             raise BadInput(
-                f"{path} has neither cases.csv nor a folder imagesTr; expected one of them; see the README's data formats"
+                f"{folder} has neither cases.csv nor a folder imagesTr, nor a folder for each case; expected one of them; "
+                "`prepare --suggest` says what is there, docs/data.md shows the layouts"
             )
+        if given := users_map(folder):
+            self.labels = given
         for case, volumes in self.files.items():
-            for _, (_, label) in volumes.items():
-                if label is None and self.use.get(case, "train") != "train":
-                    raise BadInput(
-                        f"{table}: {case} is in {self.use[case]} and has no label; expected one; add it or let it train"
-                    )
+            if any(source.label is None for source in volumes.values()) and self.use.get(case, "train") != "train":
+                raise BadInput(
+                    f"{folder / 'cases.csv'}: {case} is in {self.use[case]} and has no label; expected one; add it or let it train"
+                )
         if not self.split.train or not self.split.tests["test"]:
             found = f"{len(self.split.train)} labelled training and {len(self.split.tests['test'])} test cases"
-            raise BadInput(f"{path} has {found}; expected at least one of each; complete the table or the folders")
-        self.channels = count_channels(next(iter(self.files[self.split.train[0]].values()))[0])
+            raise BadInput(f"{folder} has {found}; expected at least one of each; complete the table or the folders")
+        stated = self.settings.for_channels(self.channels, folder / "dataset.yaml")
+        self.windows = self._pooled() if self.settings.pooled and not stated else stated or self.windows
+
+    def _pair(self, folder: Path) -> None:
+        self._take(pair_folders(folder / "imagesTr", folder / "labelsTr"))
+        if (folder / "imagesTs").is_dir() and (folder / "labelsTs").is_dir():
+            tests = pair_folders(folder / "imagesTs", folder / "labelsTs")
+            if both := sorted(self.files.keys() & tests.sources.keys()):
+                raise BadInput(
+                    f"{folder}: {both[0]} is in imagesTr and in imagesTs; expected each case in one; remove or rename one"
+                )
+            self.told += tests.told
+            if tests.unlabelled:
+                self.told.append(
+                    f"{named(tests.unlabelled, len(tests.sources), 'images')} of imagesTs have no mask and are not used"
+                )
+            self.test = tuple(case for case, source in tests.sources.items() if source.label)
+            self.files |= {case: {case: tests.sources[case]} for case in self.test}
+        elif (folder / "imagesTs").is_dir() and any((folder / "imagesTs").iterdir()):
+            self.told.append("imagesTs has no labelsTs beside it: its images are not used; put the masks there to test on them")
+
+    def _take(self, pairs: Pairs) -> None:
+        self.files = pairs.files()
+        self.told += pairs.told
+        if pairs.unlabelled and len(pairs.unlabelled) < len(self.files):
+            self.told.append(f"{named(pairs.unlabelled, len(self.files), 'images')} have no mask; they train unlabelled")
 
     @cached_property
     def split(self) -> Split:
         """Cases by use, in the order of the table; training cases without labels are ``unlabelled``."""
-        blank = [case for case, volumes in self.files.items() if any(label is None for _, label in volumes.values())]
+        if hasattr(self, "published"):
+            return self.published
+        blank = [case for case, volumes in self.files.items() if any(source.label is None for source in volumes.values())]
         labelled = [case for case in self.files if case not in blank]
         if not self.use:
-            split = split_by_name("folder", labelled)
+            split = split_by_name("folder", [case for case in labelled if case not in self.test], self.test)
             return Split(split.train, split.val, split.tests, tuple(blank))
         train, val, test = (tuple(case for case in labelled if self.use[case] == use) for use in USES)
         return Split(train, val, {"test": test}, tuple(blank))
 
-    @cached_property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Names of the classes; see above."""
-        names = self.folder / "classes.txt"
-        if names.is_file():
-            return tuple(read_names(names))
-        labels = [label for volumes in self.files.values() for _, label in volumes.values() if label is not None]
-        highest = max(int(np.max(read_nifti(label)[0])) for label in labels)
-        if not 1 <= highest < 255:
-            raise BadInput(f"{self.folder}: labels go up to {highest}; expected classes 0, 1, ... below 255; check the labels")
-        return ("background", *(f"class {k}" for k in range(1, highest + 1)))
-
-    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
-        """The case's volumes; see ``Dataset.read``."""
-        windows = (None,) * self.channels
-        return tuple(
-            read_volume(name, case, image, label if labels else None, len(self.classes), windows)
-            for name, (image, label) in self.files[case].items()
-        )
-
-    def content_hash(self) -> str:
-        """Hash of the table, the class names and every file that they name; computed once."""
-        return self._content_hash
-
-    @cached_property
-    def _content_hash(self) -> str:
-        paths = [p for volumes in self.files.values() for pair in volumes.values() for p in pair if p is not None]
-        about = [self.folder / name for name in ("cases.csv", "classes.txt") if (self.folder / name).is_file()]
-        return hash_files(self.folder, {*about, *paths})
-
-
-def _read_table(table: Path) -> tuple[Files, dict[str, str]]:
-    rows = csv.DictReader(_lines(table))
-    if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
-        raise BadInput(f"{table} has no column {missing[0]}; expected {', '.join(COLUMNS)}, and frame if you like")
-    files: Files = {}
-    use: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        case, where = (row["case"] or "").strip(), f"{table}, line {number}"
-        if not case or not row["image"] or row["split"] not in USES:
-            raise BadInput(f"{where}: found {dict(row)}; expected a case, an image and train, val or test as split; correct it")
-        if use.setdefault(case, row["split"]) != row["split"]:
-            raise BadInput(
-                f"{where}: {case} is in {use[case]} and in {row['split']}; expected each case in one split; correct it"
-            )
-        volume = f"{case}_{frame}" if (frame := (row.get("frame") or "").strip()) else case
-        if volume in files.setdefault(case, {}):
-            raise BadInput(f"{where}: {volume} comes twice; expected each volume once; give its rows different frames")
-        files[case][volume] = (
-            inside(table.parent, row["image"], where),
-            inside(table.parent, row["label"], where) if row["label"] else None,
-        )
-    if not files:
-        raise BadInput(f"{table} has no rows; expected a row for each volume")
-    return files, use
-
-
-def _lines(table: Path) -> list[str]:
-    """Lines that the csv module cannot choke on."""
-    lines = read_text(table).splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        if "\0" in line or len(line) > MAX_LINE:
-            raise BadInput(
-                f"{table}, line {number} has a NUL or more than {MAX_LINE} characters; expected text; save the table again"
-            )
-    return lines
-
-
-def _pair(folder: Path) -> Files:
-    """Images of imagesTr with the labels of labelsTr that have the same name."""
-    files: Files = {}
-    for image in sorted((folder / "imagesTr").iterdir()):
-        if image.name.startswith(".") or not image.name.endswith((".nii", ".nii.gz")):
-            continue
-        case = image.name.removesuffix(".gz").removesuffix(".nii")
-        label = folder / "labelsTr" / image.name
-        if case in files:
-            raise BadInput(f"{folder / 'imagesTr'}: {case} is there as .nii and as .nii.gz; expected one; remove the other")
-        files[case] = {case: (image, label if label.is_file() else None)}
-    return files
+    def _pooled(self) -> tuple[Window, ...]:
+        """The percentiles of all training volumes together, a window for each channel."""
+        parts: list[list[np.ndarray]] = [[] for _ in range(self.channels)]
+        for case in (*self.split.train, *self.split.unlabelled):
+            for source in self.files[case].values():
+                channels = [channel.ravel() for path in source.images for channel in values_of(path)[0]]
+                for part, values in zip(parts, channels, strict=False):
+                    part.append(values[:: max(1, len(values) // POOLED)])
+        low, high = zip(*(np.percentile(np.concatenate(part), PERCENTILES) for part in parts), strict=True)
+        return tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))

@@ -19,13 +19,13 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import h5py
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
@@ -34,30 +34,12 @@ from datasets.checks import checked, uses
 from datasets.contents import Entry, array_hash, digest, entry_of, hash_of, read_through
 from datasets.dataset import Dataset, Split, Volume
 from datasets.h5_writer import Writer, writing_h5
+from datasets.manifest import MAX_MANIFEST_BYTES, Manifest, scored_classes, shown_classes
 from datasets.readers import check_file, check_image, check_label, h5_array, read_text, reading_h5
 
 LEVELS = {8: 255, 16: 65535}
 PACKING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "fletcher32": True}
 """Quick to read, checksummed and, unlike lzf, the same bytes each time."""
-
-MAX_MANIFEST_BYTES = 64 * 2**20
-
-
-class Manifest(BaseModel):
-    """What a prepared file says of itself. hash: of its contents, which its entries lead to; format 1 has none, and a hash of raw files."""
-
-    model_config = ConfigDict(extra="forbid")
-    format: Literal[1, 2] = 2
-    dataset: str
-    hash: str
-    bits: Literal[8, 16] | None
-    classes: tuple[str, ...]
-    channels: Annotated[int, Field(ge=1)]
-    spacing_known: bool
-    split: Split
-    groups: dict[str, str]
-    volumes: list[Entry]
-    registrations: list[Annotated[str, Field(pattern=r"^[0-9a-f]+-(cpu|cuda)/[0-9a-f]+\.sealed$")]] = []
 
 
 class Prepared(Dataset):
@@ -86,7 +68,7 @@ class Prepared(Dataset):
             raise BadInput(f"{path} is no prepared dataset of this version ({reason}); prepare it again") from None
         self.name = self.manifest.dataset
         self.classes, self.channels = self.manifest.classes, self.manifest.channels
-        self.spacing_known = self.manifest.spacing_known
+        self.spacing_known, self.facts = self.manifest.spacing_known, self.manifest.facts
         known = uses(self)
         if stray := [entry.name for entry in self.manifest.volumes if entry.case not in known]:
             raise BadInput(f"{path}: {stray[0]} belongs to no case of the split; expected each volume in one; prepare it again")
@@ -113,6 +95,23 @@ class Prepared(Dataset):
         """The strata of the source."""
         return self.manifest.groups
 
+    @property
+    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the source, and what the labels do not show."""
+        return (*self.manifest.warnings, *self.manifest.unshown())
+
+    def scored(self, cases: Sequence[str]) -> tuple[int, ...]:
+        """The foreground classes that enter the scores of these cases; see ``scored_classes``."""
+        return scored_classes(self._with_classes, cases)
+
+    @cached_property
+    def _with_classes(self) -> Manifest:
+        """The manifest with the classes that volumes show; a file of an earlier version is read through for them."""
+        if self.manifest.shown is not None:
+            return self.manifest
+        volumes = (volume for case in uses(self) for volume in self.read(case, labels=True))
+        return self.manifest.model_copy(update={"shown": {volume.name: shown_classes(volume) for volume in volumes}})
+
     def content_hash(self) -> str:
         """The hash of the contents: the source's where nothing is lost, another where intensities were packed."""
         return hash_of(self)
@@ -132,7 +131,7 @@ class Prepared(Dataset):
         label = None
         self._compare(entry, "image", image)
         if labels and entry.case not in self.split.unlabelled:
-            label = check_label(self.file, h5_array(self.file, file, f"label {number}", "u")[()], len(self.classes))
+            label = check_label(self.file, h5_array(self.file, file, f"label {number}", "u")[()], len(self.classes), True)
             self._compare(entry, "label", label)
         return Volume(entry.name, entry.case, image, label, entry.spacing, entry.spacing_known)
 
@@ -175,6 +174,9 @@ def _named(name: str, path: Path) -> Prepared:
     prepared = _opened(path, *_state(path))
     if prepared.name != name:
         raise BadInput(f"--data: {path} holds the dataset {prepared.name}; expected {name}; say --dataset {prepared.name}")
+    prepared.manifest = prepared.manifest.model_copy(
+        update={"shown": None}
+    )  # not believed: read from the labels where it is asked for
     return prepared
 
 
@@ -317,11 +319,12 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
     """
     with _replacing(file) as temporary, writing_h5(temporary, "w") as out:
-        cases = list(uses(dataset))
-        done: set[str] = set()
-        volumes = []
+        cases, volumes = list(uses(dataset)), []
+        done, shown = set[str](), dict[str, tuple[int, ...]]()
         for number, (volume, _) in enumerate(checked(dataset)):
             volumes.append(entry_of(_write_volume(out, number, volume, bits)))
+            if volume.label is not None:
+                shown[volume.name] = shown_classes(volume)
             if volume.case not in done:
                 done.add(volume.case)
                 tell(len(done), len(cases))
@@ -335,6 +338,9 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
             split=dataset.split,
             groups=dataset.train_groups,
             volumes=volumes,
+            facts=dataset.facts,
+            warnings=dataset.manifest.warnings if isinstance(dataset, Prepared) else dataset.warnings,
+            shown=shown,
         )
         _write_bytes(out, "manifest", manifest.model_dump_json().encode())
     return manifest.hash

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ import h5py
 import numpy as np
 
 from benchmark.ground.errors import BadInput
+from datasets.dataset import IGNORE
 
 MAX_VOXELS = 512 * 2**20
 """Cap on the declared size of one array: a file that claims more is refused before memory is asked for."""
@@ -26,6 +28,9 @@ MOST_PACKED, ANY_PACKED = 1100, 64 * 2**20
 """How many bytes one stored byte can become (gzip: 1,032), and how many are taken from any file without asking."""
 
 MAX_LIST_BYTES = 16 * 2**20
+
+ROUNDING = 1e-3
+"""How far a mask's value may lie from the integer that it is: scaling in a header is not exact."""
 
 MIN_SPACING, MAX_SPACING = 0.01, 30.0
 """Millimetres; a spacing outside is a mistake of units or of the header."""
@@ -108,16 +113,34 @@ def check_file(path: Path) -> None:
 
 
 def inside(folder: Path, name: str, where: str) -> Path:
-    """The file ``name`` of ``folder``, as the text at ``where`` calls it.
+    """The file ``name`` of ``folder``, as the text at ``where`` calls it; ``name`` may be absolute.
+
+    A name that differs from the file's in capitals, in how accents are encoded or in ``.gz`` alone is that file's.
 
     Raises:
         BadInput: it lies outside of the folder or is no file.
     """
-    path = Path(os.path.normpath(folder / name.strip()))
-    if not path.is_relative_to(os.path.normpath(folder)):
+    top, name = os.path.abspath(folder), name.strip()
+    found = os.path.abspath(os.path.join(top, name))
+    if not Path(found).is_relative_to(top) and Path(os.path.realpath(found)).is_relative_to(os.path.realpath(top)):
+        found = os.path.join(top, os.path.relpath(os.path.realpath(found), os.path.realpath(top)))
+    if not Path(found).is_relative_to(top):
         raise BadInput(f"{where}: {name} lies outside of {folder}; expected paths in the folder; move or link the file there")
-    check_file(path)
+    path = folder / os.path.relpath(found, top)
+    if not os.path.lexists(path) and (alike := [p for p in _siblings(path) if plain_name(p.name) == plain_name(path.name)]):
+        path = alike[0]
+    if not path.is_dir() or not any(path.glob("*.dcm")):
+        check_file(path)
     return path
+
+
+def _siblings(path: Path) -> list[Path]:
+    return sorted(path.parent.iterdir()) if os.path.isdir(path.parent) else []
+
+
+def plain_name(name: str) -> str:
+    """A file's name without what systems and tools change in it: capitals, the encoding of accents, and ``.gz``."""
+    return unicodedata.normalize("NFC", name).casefold().removesuffix(".gz")
 
 
 def most_from(stored: int) -> int:
@@ -138,35 +161,38 @@ def check_image(path: Path, image: np.ndarray) -> np.ndarray:
     return image
 
 
-def check_label(path: Path, label: np.ndarray, classes: int) -> np.ndarray:
-    """``label`` as uint8.
+def check_label(path: Path, label: np.ndarray, classes: int, ignore: bool = False) -> np.ndarray:
+    """``label`` as uint8. ignore: whether IGNORE may stand for voxels that are no class.
 
     Raises:
-        BadInput: a value is not one of the integers 0..classes-1 (of whatever type they are stored as).
+        BadInput: a value is not within ROUNDING of one of the integers 0..classes-1 (of whatever type they are stored as).
     """
-    bad = ~((label >= 0) & (label < classes))  # NaN compares false, so it is bad too
+    whole = np.rint(label) if label.dtype.kind == "f" else label
+    bad = ~((whole >= 0) & (whole < classes))  # NaN compares false, so it is bad too
+    if ignore:
+        bad &= whole != IGNORE
     if label.dtype.kind == "f":
-        bad |= label != np.floor(label)
+        bad |= np.abs(label - whole) > ROUNDING
     if bad.any():
         raise BadInput(
             f"{path}: the label holds {label[bad][0]} in {int(bad.sum())} voxels; "
             f"expected integers from 0 to {classes - 1}; check that the file belongs to this dataset"
         )
-    return label.astype(np.uint8)
+    return whole.astype(np.uint8)
 
 
 def read_names(path: Path) -> list[str]:
-    """The lines of a list file, a name per line.
+    """The lines of a list file, a name per line; blanks around a name and lines after the last one do not matter.
 
     Raises:
         BadInput: the list is missing, unreadable, no text or empty; a line is blank or there twice.
     """
-    names = read_text(path).splitlines()
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
     if not names:
         raise BadInput(f"{path} is empty; expected a name per line; restore the list")
     first_line: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
-        if not name.strip():
+        if not name:
             raise BadInput(f"{path}, line {number} is blank; expected a name per line; remove the line")
         if name in first_line:
             raise BadInput(f"{path}: {name} is on line {first_line[name]} and on line {number}; expected once; remove one")
@@ -191,14 +217,17 @@ def read_text(path: Path) -> str:
         raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
-def hash_files(root: Path, paths: Iterable[Path]) -> str:
+def hash_files(root: Path, paths: Iterable[Path], reading: str = "") -> str:
     """BLAKE2b (hex, 128 bits) of files by their path below ``root`` and their bytes; neither order nor machine matters.
+
+    reading: of how they are read, where that changed. A folder among the paths stands for the files in it.
 
     Raises:
         BadInput: a file cannot be read.
     """
-    total = hashlib.blake2b(digest_size=16)
-    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
+    total = hashlib.blake2b(reading.encode(), digest_size=16)
+    files = [file for path in paths for file in (path.iterdir() if path.is_dir() else [path])]
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
         try:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, hashlib.blake2b)

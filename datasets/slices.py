@@ -16,11 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.augmentation import strong_geometry, strong_intensities, weak_augmentation
-from datasets.dataset import Volume
+from datasets.dataset import IGNORE, Volume
 from datasets.devices import to_device
-
-IGNORE = 255
-"""Label value of pixels that no loss may use: unlabelled, or outside a registered volume's field of view."""
 
 INVERSE_STEPS = 8
 """Of the search for the pixel that a displacement moves to a given place."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.checks import uses
+from datasets.dataset import IGNORE
 from datasets.prepared import Prepared
 
 PICTURED = 12
@@ -51,16 +52,20 @@ def summarise(dataset: Prepared, sizes: Sequence[int]) -> Summary:
             depth, height, width = volume.image.shape[1:]
             counts = np.full(len(dataset.classes), np.nan)
             if volume.label is not None:
-                counts = np.bincount(volume.label.ravel(), minlength=len(dataset.classes)).astype(float)
-                for size, scores in found.items():
+                counts = np.bincount(volume.label.ravel(), minlength=IGNORE + 1)[: len(dataset.classes)].astype(float)
+                for pixels, scores in found.items():
                     if len(scores) < MEASURED:
-                        scores.append(ceiling(volume.label, size, len(dataset.classes)))
+                        scores.append(ceiling(volume.label, pixels, len(dataset.classes)))
             size = {"depth": depth, "height": height, "width": width} | dict(zip("zyx", volume.spacing, strict=True))
             rows.append(
                 {"case": case, "volume": volume.name, "use": use} | size | dict(zip(dataset.classes, counts, strict=True))
             )
             if volume.name in chosen:
-                shown = np.arange(depth) if volume.label is None else np.flatnonzero((volume.label > 0).any((1, 2)))
+                shown = (
+                    np.arange(depth)
+                    if volume.label is None
+                    else np.flatnonzero(((volume.label > 0) & (volume.label != IGNORE)).any((1, 2)))
+                )
                 plane = int(rng.choice(shown if len(shown) else np.arange(depth)))
                 label = None if volume.label is None else volume.label[plane]
                 samples.append(Sample(f"{volume.name} ({use}), slice {plane + 1}", volume.image[0, plane], label))
@@ -69,13 +74,14 @@ def summarise(dataset: Prepared, sizes: Sequence[int]) -> Summary:
 
 def ceiling(label: np.ndarray, size: int, classes: int) -> np.ndarray:
     """Dice (classes - 1,) of a mask (D, H, W) with itself after it was resized to ``size`` x ``size`` pixels and back, as a training label
-    and as a network's probabilities are; NaN for a class that it has not.
+    and as a network's probabilities are; NaN for a class that it has not; IGNORE counts as background.
     """
     import torch
     from torch.nn import functional as F
 
     from datasets.slices import resize_label
 
+    label = np.where(label == IGNORE, 0, label)
     small = resize_label(torch.from_numpy(label.astype(np.int64)), size)
     back = torch.cat(
         [

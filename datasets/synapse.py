@@ -1,7 +1,7 @@
 """Synapse: abdominal CT of 30 patients (BTCV, Landman et al. 2015), 8 organs, in the layout of TransUNet.
 
 Chen et al., arXiv 2102.04306; github.com/Beckschen/TransUNet. Training slices are ``train_npz/caseXXXX_sliceYYY.npz`` with Y from 0,
-test volumes ``test_vol_h5/caseXXXX.npy.h5``; intensities are clipped to [-125, 275] HU and scaled to [0, 1] already.
+test volumes ``test_vol_h5/caseXXXX.npy.h5`` (or ``.h5``); intensities are clipped to [-125, 275] HU and scaled to [0, 1] already.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.readers import hash_files, read_h5, read_npz
+from datasets.survey import named
 
 SLICE_NAME = re.compile(r"(?P<case>case[0-9]{4})_slice(?P<number>[0-9]{3})\.npz")
-VOLUME_NAME = re.compile(r"(?P<case>case[0-9]{4})\.npy\.h5")
+VOLUME_NAME = re.compile(r"(?P<case>case[0-9]{4})(?:\.npy)?\.h5")
 CANONICAL = tuple(f"case{n:04}" for n in (31, 7, 9, 5, 26, 39, 24, 34, 33, 30, 23, 40, 10, 21, 6, 27, 28, 37))
 """Training cases in the order of TransUNet's list."""
 
 SPACING = (3.0, 1.0, 1.0)
+LIVER, BTCV_GALLBLADDER = 5, 4
+"""Class 5 is the liver in both orders in use; class 4 is the gallbladder where BTCV's numbers were kept."""
 
 
 @register("synapse")
@@ -56,9 +59,13 @@ class Synapse(Dataset):
                 raise BadInput(f"{path} has no folder {folder}; expected Synapse in the TransUNet layout; point --data to it")
         self.folder = path
         self.slices = self._slices()
-        tests = {
-            m["case"]: file for file in sorted((path / "test_vol_h5").iterdir()) if (m := VOLUME_NAME.fullmatch(file.name))
-        }
+        self.sizes: dict[str, np.ndarray] = {}
+        tests: dict[str, Path] = {}
+        for file in sorted((path / "test_vol_h5").iterdir()):
+            if (match := VOLUME_NAME.fullmatch(file.name)) and match["case"] in tests:
+                raise BadInput(f"{file} and {tests[match['case']].name} are one case; expected a file for each; remove one")
+            if match:
+                tests[match["case"]] = file
         if not self.slices or not tests:
             found = f"{len(self.slices)} training and {len(tests)} test cases"
             raise BadInput(f"{path} holds {found}; expected caseXXXX_sliceYYY.npz and caseXXXX.npy.h5; complete the dataset")
@@ -89,6 +96,27 @@ class Synapse(Dataset):
         order += sorted(self.slices.keys() - set(order))
         return Split(tuple(order), (), {"test": tuple(self.tests)})
 
+    @property
+    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Files that are no cases by their name, and sizes of organs, as far as they were read, that the classes' names do not fit."""
+        told = []
+        for folder, pattern in (("train_npz", SLICE_NAME), ("test_vol_h5", VOLUME_NAME)):
+            there = [file.name for file in sorted((self.folder / folder).iterdir()) if not file.name.startswith(".")]
+            if stray := [name for name in there if not pattern.fullmatch(name)]:
+                told.append(f"{named(stray, len(there), 'files')} of {folder} are not called like a case and are not used")
+        total = sum(self.sizes.values(), np.zeros(len(self.classes)))[1:]
+        if total.any() and int(total.argmax()) + 1 != LIVER:
+            told.append(
+                f"the largest organ is class {int(total.argmax()) + 1}, which TransUNet calls {self.classes[int(total.argmax()) + 1]};"
+                " expected the liver, class 5: the masks number organs otherwise, and all names may be wrong"
+            )
+        elif total.any() and int(total.argmin()) + 1 == BTCV_GALLBLADDER:
+            told.append(
+                "the smallest organ is class 4, which TransUNet calls right kidney, as where the masks keep BTCV's order (spleen, right"
+                " kidney, left kidney, gallbladder, liver, stomach, aorta, pancreas): the names may be wrong"
+            )
+        return tuple(told)
+
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's one volume; see ``Dataset.read``."""
         if case in self.tests:
@@ -104,6 +132,8 @@ class Synapse(Dataset):
                     )
             image = np.stack([part for part, _ in parts])
             label = np.stack([mask for _, mask in parts if mask is not None]) if labels else None
+        if label is not None:
+            self.sizes[case] = np.bincount(label.ravel(), minlength=len(self.classes))
         return (Volume(case, case, image[None], label, SPACING, spacing_known=False),)
 
     def content_hash(self) -> str:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from benchmark.cell.metrics import volume_metrics
 from benchmark.ground.protocol import Protocol
-from datasets.dataset import Volume
+from datasets.dataset import IGNORE, Volume
 from datasets.slices import resize_image
 from methods.method import Method, Propagator
 from methods.parts.losses import most_likely
@@ -89,29 +89,43 @@ def evaluate(
     protocol: Protocol,
     device: torch.device,
     columns: dict[str, str],
+    scored: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the long table for labelled volumes: ``columns`` (test_set, selection) with case, volume, network, class, metric, value.
 
-    Distances are in mm, or in voxels where the data stores no spacing.
+    Distances are in mm, or in voxels where the data stores no spacing. Voxels labelled IGNORE count as background in the prediction too.
+    scored: the classes that get rows; None: all.
     """
     rows = []
     for volume, predictions in zip(volumes, predict(method, volumes, protocol, device), strict=True):
         assert volume.label is not None
         spacing = volume.spacing if volume.spacing_known else VOXEL_SPACING
         for network, prediction in predictions.items():
-            for label, metric, value in volume_metrics(prediction, volume.label, len(classes), spacing, protocol.tolerance):
+            asked = _without_ignored(prediction, volume.label)
+            for label, metric, value in volume_metrics(asked, volume.label, len(classes), spacing, protocol.tolerance):
+                if scored is not None and label not in scored:
+                    continue
                 place = {"case": volume.case, "volume": volume.name, "class": classes[label], "network": network}
                 rows.append({**columns, **place, "metric": metric, "value": value})
     return rows
 
 
-def validation_score(method: Method, volumes: list[Volume], classes: int, protocol: Protocol, device: torch.device) -> float:
-    """Mean DSC of the reported network over foreground classes and volumes, both-empty counted as 1."""
+def _without_ignored(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The prediction with background where the label is IGNORE."""
+    ignored = label == IGNORE
+    return np.where(ignored, 0, prediction).astype(prediction.dtype) if ignored.any() else prediction
+
+
+def validation_score(
+    method: Method, volumes: list[Volume], classes: Sequence[int], protocol: Protocol, device: torch.device
+) -> float:
+    """Mean DSC of the reported network over ``classes`` and volumes, both-empty counted as 1, voxels labelled IGNORE left out."""
     scores = []
     for volume, predictions in zip(volumes, predict(method, volumes, protocol, device, reported_only=True), strict=True):
         assert volume.label is not None
         (prediction,) = predictions.values()
-        for label in range(1, classes):
+        prediction = _without_ignored(prediction, volume.label)
+        for label in classes:
             found, truth = prediction == label, volume.label == label
             total = int(found.sum()) + int(truth.sum())
             scores.append(2 * int((found & truth).sum()) / total if total else 1.0)
@@ -127,5 +141,5 @@ def never_predicted(
         assert volume.label is not None
         (prediction,) = predictions.values()
         found[np.unique(prediction)] = True
-        there[np.unique(volume.label)] = True
+        there[[k for k in np.unique(volume.label) if k != IGNORE]] = True
     return [name for name, missing in zip(classes[1:], (there & ~found)[1:], strict=True) if missing]

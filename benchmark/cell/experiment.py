@@ -139,7 +139,7 @@ def _run(
 
     validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)]
     score = functools.partial(
-        validation_score, volumes=validation, classes=len(dataset.classes), protocol=protocol, device=device
+        validation_score, volumes=validation, classes=dataset.scored(dataset.split.val), protocol=protocol, device=device
     )
     if isinstance(method, Propagator):
         fitted = Fitted(best_state={}, best_step=0)
@@ -271,7 +271,7 @@ def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
 
 def _test(
     method: Method | Propagator,
-    dataset: Dataset,
+    dataset: Prepared,
     cell: Cell,
     fitted: Fitted,
     device: torch.device,
@@ -284,7 +284,8 @@ def _test(
     rows: list[dict[str, Any]] = []
     if cell.trial:
         columns = {"test_set": "validation", "selection": "last"}
-        rows = evaluate(method, validation, dataset.classes, cell.protocol, device, columns)
+        scored = dataset.scored(dataset.split.val)
+        rows = evaluate(method, validation, dataset.classes, cell.protocol, device, columns, scored)
         return pd.DataFrame(rows)[CASE_COLUMNS]
     tests = {name: [v for c in cases for v in dataset.read(c, labels=True)] for name, cases in dataset.split.tests.items()}
     for selection in ("last", "val") if fitted.best_state else ("last",):
@@ -292,7 +293,8 @@ def _test(
             method.load_state_dict(fitted.best_state)
         for test_set, volumes in tests.items():
             columns = {"test_set": test_set, "selection": selection}
-            rows += evaluate(method, volumes, dataset.classes, cell.protocol, device, columns)
+            scored = dataset.scored(dataset.split.tests[test_set])
+            rows += evaluate(method, volumes, dataset.classes, cell.protocol, device, columns, scored)
     return pd.DataFrame(rows)[CASE_COLUMNS]
 
 

@@ -33,11 +33,13 @@ class Bits(StrEnum):
     epilog="Examples:\n\n"
     "`python -m benchmark prepare --dataset acdc --data ~/ACDC`\n\n"
     "`python -m benchmark prepare --dataset decathlon --data ~/Task04_Hippocampus --download`\n\n"
-    "`python -m benchmark prepare --dataset acdc --data ~/ACDC --pack acdc.h5 --registrations 1,3,7`"
+    "`python -m benchmark prepare --dataset acdc --data ~/ACDC --pack acdc.h5 --registrations 1,3,7`\n\n"
+    "`python -m benchmark prepare --data ~/scans --suggest`"
 )
 def prepare(
     dataset: DatasetOption = "phantom",
     data: DataOption = None,
+    look: Annotated[bool, typer.Option("--suggest", help="Only say what lies in --data and which dataset reads it.")] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch it into --data first, where its licence allows.")] = False,
     pack: Annotated[Path | None, typer.Option(help="Write one portable file, which --data then names anywhere.")] = None,
     bits: Annotated[Bits, typer.Option(help="Of each intensity in the packed file.")] = Bits.eight,
@@ -51,6 +53,14 @@ def prepare(
     """Check a dataset file by file, show what is in it, and keep it in the store's cache, where cells read it."""
     from benchmark.ground import registry
 
+    if look:
+        from datasets.suggest import suggest
+
+        if data is None:
+            raise BadInput("--suggest needs --data FOLDER; expected the folder to look at")
+        for line in suggest(data):
+            out.print(line, highlight=False, markup=False, soft_wrap=True)
+        return
     kind = registry.load("datasets", dataset)
     if registrations and not pack:
         raise BadInput("--registrations belongs to --pack; name the file to write with --pack FILE")

@@ -30,6 +30,8 @@ def prepare_shown(name: str, data: Path | None, store: Store, console: Console, 
     if not (prepared.hashed or data_hash):
         note = f"note: {prepared.file} is of an earlier version, so that every process reads it through for its hash; pack the data again"
         console.print(note, highlight=False, markup=False, soft_wrap=True)
+    for warning in prepared.warnings:
+        console.print(f"warning: {data or name}: {warning}", highlight=False, markup=False, soft_wrap=True)
     return prepared
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from benchmark.ground.errors import BadInput
 from datasets.acdc.layout import GROUPS, Layout
-from datasets.dataset import Split, Volume
-from datasets.nifti import read_volume
-from datasets.readers import hash_files, read_text
+from datasets.classes import LabelMap
+from datasets.dataset import Split
+from datasets.readers import read_text
+from datasets.survey import named
+from datasets.volumes import FileDataset, Source, Window
 
 TRAIN = (
     *(99, 38, 50, 100, 58, 21, 49, 20, 72, 40, 60, 89, 4, 56, 98, 96, 31, 18, 94, 47, 48, 55, 97, 74, 43),
@@ -30,7 +32,7 @@ CODES = dict(zip(("DCM", "HCM", "MINF", "NOR", "RV"), GROUPS, strict=True))
 """Info.cfg's names of the pathologies."""
 
 
-class OfficialACDC(Layout):
+class OfficialACDC(FileDataset):
     """ACDC's NIfTI download, a subset of patients or all. Intensities are scaled by each volume's minimum and maximum, as in SSL4MIS.
 
     path: the folder that holds ``training`` and, if you like, ``testing``.
@@ -39,7 +41,11 @@ class OfficialACDC(Layout):
         BadInput: a patient lacks a file or is where it should not be; later, a file breaks a rule.
     """
 
-    spacing_known = True
+    name = Layout.name
+    source = Layout.source
+    labels = LabelMap(Layout.classes)
+    windows: tuple[Window, ...] = (None,)
+    percentiles = (0, 100)
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -50,27 +56,37 @@ class OfficialACDC(Layout):
         if not self.split.train or not any(self.split.tests.values()):
             found = f"{len(self.split.train)} training and {sum(map(len, self.split.tests.values()))} test patients"
             raise BadInput(f"{path} holds {found} of the field's split; expected at least one of each; complete the download")
+        infos = (path / "training" / case / "Info.cfg" for case in self.split.train)
+        self.about = tuple(info for info in infos if info.is_file())
 
-    def _patients(self, part: str, first: int, last: int) -> dict[str, dict[str, tuple[Path, Path]]]:
-        """case -> volume -> image and mask."""
-        files = {}
+    def _patients(self, part: str, first: int, last: int) -> dict[str, dict[str, Source]]:
+        """case -> volume -> its files. Of patients to test on, frames without a mask are left out, and told."""
+        files: dict[str, dict[str, Source]] = {}
+        blank = []
         for folder in sorted((self.folder / part).glob("patient*")):
             number = folder.name.removeprefix("patient")
             if not folder.is_dir() or len(number) != 3 or not number.isdecimal() or not first <= int(number) <= last:
                 raise BadInput(f"{folder} is there; expected folders patient{first:03} to patient{last:03}; remove it")
-            frames = {
-                image.name.removesuffix(".gz").removesuffix(".nii"): image
-                for image in sorted(folder.glob("*.nii*"))
-                if FRAME.fullmatch(image.name.removesuffix(".gz").removesuffix(".nii"))
+            there = {
+                path.name.removesuffix(".gz").removesuffix(".nii"): _unfolded(path) for path in sorted(folder.glob("*.nii*"))
             }
-            masks = {name: image.with_name(image.name.replace(".nii", "_gt.nii")) for name, image in frames.items()}
-            if missing := [mask for name, mask in masks.items() if not name.startswith(folder.name) or not mask.is_file()]:
-                raise BadInput(
-                    f"{missing[0]} is missing; expected a mask for each frame of {folder.name}; complete the download"
-                )
+            frames = {name: path for name, path in there.items() if FRAME.fullmatch(name)}
+            masks = {name: there[f"{name}_gt"] for name in frames if f"{name}_gt" in there}
+            missing = [name for name in frames if name not in masks or not name.startswith(folder.name)]
+            if part == "testing" and missing and not masks:
+                blank.append(folder.name)
+                continue
+            if missing:
+                mask = folder / f"{missing[0]}_gt.nii{'.gz' if frames[missing[0]].suffix == '.gz' else ''}"
+                raise BadInput(f"{mask} is missing; expected a mask for each frame of {folder.name}; complete the download")
             if not frames:
                 raise BadInput(f"{folder} holds no {folder.name}_frameMM.nii.gz; expected two frames; complete the download")
-            files[folder.name] = {name: (image, masks[name]) for name, image in frames.items()}
+            files[folder.name] = {name: Source((image,), masks[name]) for name, image in frames.items()}
+        if blank:
+            end = "" if files else ", and there is no second test set"
+            self.told.append(
+                f"{named(blank, len(blank) + len(files), 'patients')} of {part} have no masks: they are not used{end}"
+            )
         return files
 
     @cached_property
@@ -85,29 +101,20 @@ class OfficialACDC(Layout):
 
     @cached_property
     def train_groups(self) -> dict[str, str]:
-        """The pathology of each training patient, from its Info.cfg."""
-        return {case: self._group(self.folder / "training" / case / "Info.cfg") for case in self.split.train}
+        """The pathology of each training patient, from its Info.cfg, or from its number where that says nothing."""
+        return {case: self._group(case) for case in self.split.train}
 
-    def _group(self, path: Path) -> str:
-        code = next((line[6:].strip() for line in read_text(path).splitlines() if line.startswith("Group:")), "nothing")
+    def _group(self, case: str) -> str:
+        path = self.folder / "training" / case / "Info.cfg"
+        lines = read_text(path).splitlines() if path.is_file() else []
+        code = next((line[6:].strip() for line in lines if line.startswith("Group:")), None)
+        if code is None:
+            return GROUPS[(int(case[-3:]) - 1) // 20]
         if code not in CODES:
             raise BadInput(f"{path} has Group {code}; expected one of {', '.join(CODES)}; download it again")
         return CODES[code]
 
-    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
-        """The patient's frames in order of their number; see ``Dataset.read``."""
-        return tuple(
-            read_volume(name, case, image, mask if labels else None, len(self.classes), (None,), (0, 100))
-            for name, (image, mask) in self.files[case].items()
-        )
 
-    def content_hash(self) -> str:
-        """Hash of every file that is read; computed once."""
-        return self._content_hash
-
-    @cached_property
-    def _content_hash(self) -> str:
-        about = [self.folder / "training" / case / "Info.cfg" for case in self.split.train]
-        return hash_files(
-            self.folder, [*about, *(p for frames in self.files.values() for pair in frames.values() for p in pair)]
-        )
+def _unfolded(path: Path) -> Path:
+    """The file itself, where an archive was unpacked into a folder for each."""
+    return path / path.name if (path / path.name).is_file() else path

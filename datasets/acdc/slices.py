@@ -20,8 +20,11 @@ from datasets.dataset import Split, Volume
 from datasets.readers import check_file, hash_files, read_h5, read_names
 
 LISTS = {"train": "train_slices.list", "val": "val.list", "test": "test.list"}
-SLICE_NAME = re.compile(r"(?P<volume>(?P<case>patient[0-9]{3})_frame[0-9]{2})_slice_(?P<number>[1-9][0-9]{0,2})")
+SLICE_NAME = re.compile(r"(?P<volume>(?P<case>patient[0-9]{3})_frame[0-9]{2})_slice_(?P<number>0|[1-9][0-9]{0,2})")
 VOLUME_NAME = re.compile(r"(?P<volume>(?P<case>patient[0-9]{3})_frame[0-9]{2})")
+OTHER_FOLDERS = {"data/slices": "ACDC_training_slices", "data": "ACDC_training_volumes"}
+"""What the script of SSL4MIS that makes the files calls their folders."""
+
 SPACING = (10.0, 1.0, 1.0)
 
 
@@ -42,7 +45,12 @@ class SlicesACDC(Layout):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.folder = path
-        if missing := [name for name in (*LISTS.values(), "data/slices") if not os.path.exists(path / name)]:
+        other = os.path.exists(path / OTHER_FOLDERS["data/slices"])
+        if missing := [
+            name
+            for name in (*LISTS.values(), "data/slices")
+            if not (os.path.exists(path / name) or os.path.exists((path / name).with_suffix(".txt")) or ("/" in name and other))
+        ]:
             found = f"has no {', '.join(missing)}" if os.path.isdir(path) else "is not a folder"
             raise BadInput(
                 f"{path} {found}; expected ACDC in the SSL4MIS layout ({', '.join(LISTS.values())}, data/slices) or the "
@@ -71,7 +79,7 @@ class SlicesACDC(Layout):
 
     @cached_property
     def _content_hash(self) -> str:
-        lists = [self.folder / name for name in LISTS.values()]
+        lists = [self._list(use) for use in LISTS]
         files = [path for use in self._files.values() for case in use.values() for paths in case.values() for path in paths]
         return hash_files(self.folder, lists + files)
 
@@ -84,7 +92,7 @@ class SlicesACDC(Layout):
             for case in cases:
                 if case in owner:
                     raise BadInput(
-                        f"{self.folder}: {case} is in {LISTS[owner[case]]} and in {LISTS[use]}; "
+                        f"{self.folder}: {case} is in {self._list(owner[case]).name} and in {self._list(use).name}; "
                         "expected each patient in one list; remove it from one"
                     )
                 owner[case] = use
@@ -92,19 +100,22 @@ class SlicesACDC(Layout):
 
     def _slices(self) -> dict[str, dict[str, list[Path]]]:
         numbers: dict[str, dict[str, list[int]]] = {}
-        for match in self._names("train", SLICE_NAME, "patientNNN_frameMM_slice_K with K from 1"):
+        for match in self._names("train", SLICE_NAME, "patientNNN_frameMM_slice_K with K from 1 or 0"):
             numbers.setdefault(match["case"], {}).setdefault(match["volume"], []).append(int(match["number"]))
+        first = min(number for volumes in numbers.values() for found in volumes.values() for number in found)
+        first = min(first, 1)
         return {
-            case: {volume: self._stack(volume, found) for volume, found in volumes.items()} for case, volumes in numbers.items()
+            case: {volume: self._stack(volume, found, first) for volume, found in volumes.items()}
+            for case, volumes in numbers.items()
         }
 
-    def _stack(self, volume: str, numbers: list[int]) -> list[Path]:
-        """The files of a volume's slices by number, not by name: slice 2 comes before slice 10."""
-        expected = range(1, max(numbers) + 1)
+    def _stack(self, volume: str, numbers: list[int], first: int) -> list[Path]:
+        """The files of a volume's slices by number, not by name: slice 2 comes before slice 10. All count from ``first``."""
+        expected = range(first, max(numbers) + 1)
         if missing := sorted(set(expected) - set(numbers)):
             raise BadInput(
-                f"{self.folder / LISTS['train']}: {volume} has slices up to {max(numbers)} but no slice {missing[0]}; "
-                f"expected all from 1; add the line {volume}_slice_{missing[0]} and its file"
+                f"{self._list('train')}: {volume} has slices up to {max(numbers)} but no slice {missing[0]}; "
+                f"expected all from {first}; add the line {volume}_slice_{missing[0]} and its file"
             )
         return [self._file(f"data/slices/{volume}_slice_{number}.h5") for number in expected]
 
@@ -114,17 +125,25 @@ class SlicesACDC(Layout):
             files.setdefault(match["case"], {})[match["volume"]] = [self._file(f"data/{match['volume']}.h5")]
         return files
 
-    def _names(self, use: str, pattern: re.Pattern[str], shape: str) -> list[re.Match[str]]:
+    def _list(self, use: str) -> Path:
+        """The list of a use; UniMatch's ends with .txt, and its lines with .h5."""
         path = self.folder / LISTS[use]
+        return path if path.exists() else path.with_suffix(".txt")
+
+    def _names(self, use: str, pattern: re.Pattern[str], shape: str) -> list[re.Match[str]]:
+        path = self._list(use)
         matches = []
         for name in read_names(path):
-            if (match := pattern.fullmatch(name)) is None:
+            if (match := pattern.fullmatch(name.removesuffix(".h5"))) is None:
                 raise BadInput(f"{path}: found {name!r}; expected names like {shape}; correct the line")
             matches.append(match)
         return matches
 
     def _file(self, name: str) -> Path:
         path = self.folder / name
+        for home, other in OTHER_FOLDERS.items():
+            if not path.exists() and (self.folder / other).is_dir() and name.startswith(home):
+                path = self.folder / other / path.name
         check_file(path)
         return path
 
@@ -139,6 +158,8 @@ class SlicesACDC(Layout):
         """Image and label of one file as (D, H, W); D is 1 for a slice."""
         image, label = read_h5(path, len(self.classes), labels)
         axes = 2 if "_slice_" in path.name else 3
+        if axes == 2 and image.ndim == 3 and len(image) == 1:
+            image, label = image[0], None if label is None else label[0]
         if image.ndim != axes:
             raise BadInput(f"{path}: the image has shape {image.shape}; expected {axes} axes; replace the file")
         if image.min() < 0 or image.max() > 1:

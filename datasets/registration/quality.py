@@ -63,9 +63,9 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
     scores, pairs, found = [], [], []
     dropped = 0
     for index, volume in enumerate(volumes):
-        if volume.label is not None:
+        truth = None if volume.label is not None else _truth(dataset, volume)
+        if truth is None:
             continue
-        truth = _truth(dataset, volume)
         kept, rejected = registrations.candidates[index], registrations.rejected[index]
         dropped += sum(v.label is not None and v.case != volume.case for v in volumes) - len(kept) - len(rejected)
         labels = [_carried(candidate, volumes) for candidate in (*kept, *rejected)]
@@ -94,9 +94,10 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
     return Quality(pd.DataFrame(scores), pd.DataFrame(pairs), dropped, examples)
 
 
-def _truth(dataset: Dataset, volume: Volume) -> Tensor:
+def _truth(dataset: Dataset, volume: Volume) -> Tensor | None:
+    """The mask of a volume that trains without it; None where nobody drew one, and nothing can be measured."""
     (same,) = (v for v in dataset.read(volume.case, labels=True) if v.name == volume.name)
-    return tensor_of(same.label)
+    return None if same.label is None else tensor_of(same.label)
 
 
 def _carried(candidate: Candidate, volumes: tuple[Volume, ...]) -> Tensor:
@@ -134,6 +135,7 @@ def _pair_row(volume: Volume, source: Volume, candidate: Candidate, dice: float,
 def _example(dataset: Dataset, volumes: tuple[Volume, ...], index: int, candidate: Candidate, title: str) -> Example:
     volume, source = volumes[index], volumes[candidate.source]
     truth = _truth(dataset, volume)
+    assert truth is not None  # it was measured
     plane = int((truth > 0).sum((1, 2)).argmax())
     return Example(
         f"{title}: {source.name} on {volume.name}, slice {plane + 1}",

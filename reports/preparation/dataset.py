@@ -54,7 +54,7 @@ def to_terminal(summary: Summary) -> Group:
     if dataset.train_groups:
         lines.append(f"random draws are balanced over: {', '.join(sorted(set(dataset.train_groups.values())))}")
     lines.append("ceiling: Dice % of a perfect mask resized to a protocol's pixels and back; no method can score higher there")
-    lines.append(f"content {hash_of(dataset)}")
+    lines += [*dataset.facts, f"content {hash_of(dataset)}"]
     return Group(Text(title, style="bold"), uses, Text(), classes, Text(), *map(Text, lines), Text())
 
 

@@ -70,7 +70,7 @@ def test_rows_are_the_metrics_of_each_volume(make_task: Callable[..., Task], vol
         found = [(row["class"], row["metric"], row["value"]) for row in rows if row["case"] == volume.case]
         assert found == [("_ab"[number], metric, value) for number, metric, value in expected]
         dice += [value for _, metric, value in expected if metric == "dsc"]
-    assert validation_score(method, some, 3, protocol, CPU) == pytest.approx(np.mean(dice))
+    assert validation_score(method, some, (1, 2), protocol, CPU) == pytest.approx(np.mean(dice))
 
 
 def test_classes_that_are_there_and_never_predicted_are_named() -> None:
@@ -96,3 +96,23 @@ def test_classes_that_are_there_and_never_predicted_are_named() -> None:
     for found, missing in (((), ["a", "b"]), ((1,), ["b"]), ((2, 3), ["a"]), ((1, 2), [])):
         said = never_predicted(Says(*found), volumes, classes, get_protocol("smoke"), CPU)
         assert said == missing
+
+
+def test_ignored_voxels_and_classes_that_no_case_shows_enter_no_score(monkeypatch) -> None:
+    from benchmark.cell import evaluation
+    from datasets.slices import IGNORE
+
+    label = np.zeros((2, 6, 6), np.uint8)
+    label[0, :3], label[:, 3] = 1, IGNORE
+    said = np.where(label == 1, 1, 0).astype(np.uint8)
+    said[:, 3] = 2  # wrong, were it not where no class is meant
+    volume = Volume("v", "c", np.zeros((1, 2, 6, 6), np.float32), label, (1, 1, 1))
+    monkeypatch.setattr(evaluation, "predict", lambda *given, **also: iter([{"network": said}]))
+    protocol, names = get_protocol("smoke"), ("background", "a", "b")
+    rows = evaluate(None, [volume], names, protocol, CPU, {})  # type: ignore[arg-type]
+    assert {(row["class"], row["value"]) for row in rows if row["metric"] == "dsc"} == {("a", 1.0), ("b", 1.0)}
+    (row,) = (row for row in evaluate(None, [volume], names, protocol, CPU, {}, (1,)) if row["metric"] == "dsc")  # type: ignore[arg-type]
+    assert row["class"] == "a"
+    said[1] = 1  # now a is half wrong: of 18 + 30 voxels asked for, 18 are right
+    assert validation_score(None, [volume], (1,), protocol, CPU) == pytest.approx(2 * 18 / (18 + 18 + 30))  # type: ignore[arg-type]
+    assert never_predicted(None, [volume], names, protocol, CPU) == []  # type: ignore[arg-type]

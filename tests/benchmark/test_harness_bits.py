@@ -70,7 +70,7 @@ def numbers(folder: Path) -> dict[str, Any]:
         method,
         3,
         CellFolder(folder),
-        lambda m: validation_score(m, validation, len(dataset.classes), protocol, device),
+        lambda m: validation_score(m, validation, range(1, len(dataset.classes)), protocol, device),
         lambda progress: None,
         lambda: False,
     )

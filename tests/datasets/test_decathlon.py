@@ -93,8 +93,11 @@ def replace_label(folder: Path, array: np.ndarray, affine: np.ndarray | None = N
     [
         (lambda f: (f / "imagesTr/box_000.nii.gz").write_bytes(b"no gzip"), ["box_000.nii.gz", "damaged"]),
         (lambda f: (f / "imagesTr/box_000.nii.gz").unlink(), ["box_000.nii.gz", "cannot be found"]),
-        (lambda f: replace_label(f, np.zeros((3, 3, 3), np.uint8)), ["labelsTr", "differ in shape or affine"]),
-        (lambda f: replace_label(f, np.zeros((12, 14, 6), np.uint8), np.eye(4)), ["labelsTr", "differ in shape or affine"]),
+        (lambda f: replace_label(f, np.zeros((3, 3, 3), np.uint8)), ["labelsTr", "(3, 3, 3) voxels"]),
+        (
+            lambda f: replace_label(f, np.zeros((12, 14, 6), np.uint8), np.eye(4)),
+            ["labelsTr", "spacing (1, 1, 1) and (1, 1, 5) mm"],
+        ),
         (lambda f: replace_label(f, np.full((12, 14, 6), 7, np.uint8)), ["label holds 7", "0 to 2"]),
         (lambda f: replace_label(f, np.zeros((12, 14, 6, 2), np.uint8)), ["3 axes"]),
         (lambda f: (f / "dataset.json").write_text("{"), ["dataset.json", "JSON"]),

@@ -155,6 +155,16 @@ def blank_labels(folder: Path) -> None:
         nifti(f"labels/{path.name}", np.zeros_like)(folder)
 
 
+def formless(*spacing: float) -> Spoil:
+    """A frame whose header gives no affine, and such a spacing."""
+
+    def spoil(folder: Path) -> None:
+        header(FRAME, 80, "<3f", *spacing)(folder)
+        header(FRAME, 252, "<2h", 0, 0)(folder)
+
+    return spoil
+
+
 SLICE, VOLUME = "data/slices/patient099_frame01_slice_2.h5", "data/patient011_frame01.h5"
 FRAME, MASK = ("training/patient038/patient038_frame01" + end for end in (".nii.gz", "_gt.nii.gz"))
 NPZ, H5 = "train_npz/case0031_slice003.npz", "test_vol_h5/case0008.npy.h5"
@@ -185,8 +195,6 @@ CORPUS: dict[str, list[tuple[str, Spoil, list[str]]]] = {
     ],
     "acdc official": [
         ("mask missing", drop(MASK), [MASK, "missing"]),
-        ("Info.cfg missing", drop("training/patient038/Info.cfg"), ["patient038/Info.cfg", "cannot be read"]),
-        ("Info.cfg without group", put("training/patient038/Info.cfg", b"ED: 1\n"), ["patient038/Info.cfg", "Group"]),
         ("Info.cfg of another group", put("training/patient038/Info.cfg", b"Group: XYZ\n"), ["Info.cfg", "XYZ", "DCM"]),
         ("test patient among training", lambda f: (f / "training/patient101").mkdir(), ["training/patient101"]),
         ("no frames", lambda f: [p.unlink() for p in (f / "training/patient038").glob("*frame*")], ["patient038", "frame"]),
@@ -195,13 +203,13 @@ CORPUS: dict[str, list[tuple[str, Spoil, list[str]]]] = {
         ("gzip damaged at its end", cut(FRAME, 0.999), [FRAME, "damaged"]),
         ("no gzip", put(FRAME, b"this is no gzip file"), [FRAME, "damaged"]),
         ("empty file", put(FRAME, b""), [FRAME, "damaged"]),
-        ("4-D frame", lambda f: write_nifti(f / FRAME, np.zeros((8, 8, 4, 3), np.int16), (10, 1, 1)), [FRAME, "3 axes"]),
-        ("2-D mask", lambda f: write_nifti(f / MASK, np.zeros((8, 8), np.uint8), (10, 1, 1)), [MASK, "3 axes"]),
-        ("mask on another grid", nifti(MASK, lambda v: v, np.diag([3.0, 3, 3, 1])), [MASK, "affine"]),
-        ("mask of another shape", nifti(MASK, lambda v: v[1:]), [MASK, "shape"]),
+        ("4-D frame", lambda f: write_nifti(f / FRAME, np.zeros((8, 8, 4, 3), np.int16), (10, 1, 1)), [FRAME, "3 channels", "expected 1"]),
+        ("2-D mask", lambda f: write_nifti(f / MASK, np.zeros((8, 8), np.uint8), (10, 1, 1)), [MASK, "(8, 8, 1) voxels"]),
+        ("mask on another grid", nifti(MASK, lambda v: v, np.diag([3.0, 3, 3, 1])), [MASK, "spacing (3, 3, 3)"]),
+        ("mask of another shape", nifti(MASK, lambda v: v[1:]), [MASK, "voxels"]),
         ("empty volume", lambda f: write_nifti(f / FRAME, np.zeros((8, 0, 4), np.int16), (10, 1, 1)), [FRAME]),
-        ("zero spacing", header(FRAME, 80, "<3f", 0, 0, 0), [FRAME, "spacing (0.0, 0.0, 0.0)"]),
-        ("NaN spacing", header(FRAME, 80, "<3f", np.nan, 1, 1), [FRAME]),
+        ("zero spacing", formless(0, 0, 0), [FRAME, "spacing (0, 0, 0)"]),
+        ("NaN spacing", formless(np.nan, 1, 1), [FRAME, "nan"]),
         ("spacing of a metre", lambda f: write_nifti(f / FRAME, np.ones((8, 8, 4), np.int16), (1000, 1, 1)), [FRAME, "spacing", "30 mm"]),
         ("declares too many voxels", header(FRAME, 40, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1), [FRAME]),
         ("negative size", header(FRAME, 40, "<8h", 3, -5, 10, 10, 1, 1, 1, 1), [FRAME]),
@@ -238,8 +246,8 @@ CORPUS: dict[str, list[tuple[str, Spoil, list[str]]]] = {
         ("JSON without end", put("dataset.json", b"[" * 100_000), ["dataset.json", "JSON"]),
         ("a list", put("dataset.json", b"[]"), ["dataset.json", "list"]),
         ("no labels", about(lambda a: a.pop("labels")), ["dataset.json", "labels"]),
-        ("a gap in the labels", about(lambda a: a["labels"].pop("2")), ["dataset.json", "[0, 1, 3]"]),
-        ("labels by name", about(lambda a: a.update(labels={"heart": "1"})), ["dataset.json"]),
+        ("a gap in the labels", about(lambda a: a["labels"].pop("2")), ["labelsTr", "holds 2", "0, 1, 3"]),
+        ("labels by name", about(lambda a: a.update(labels={"heart": "wall"})), ["dataset.json", "heart: wall"]),
         ("no training pairs", about(lambda a: a.update(training=[])), ["dataset.json", "0 training"]),
         ("pair without a label", about(lambda a: a["training"][0].pop("label")), ["dataset.json", "label"]),
         ("path leaving the folder", about(lambda a: a["training"][0].update(image="../../secret.nii.gz")), ["dataset.json", "outside"]),
@@ -266,7 +274,7 @@ CORPUS: dict[str, list[tuple[str, Spoil, list[str]]]] = {
         ("endless line", edit("cases.csv", lambda t: t + "x" * 200_000), ["cases.csv, line", "characters"]),
         ("fewer names than classes", put("classes.txt", b"background\nheart\n"), ["labels/", "0 to 1"]),
         ("no foreground anywhere", blank_labels, ["labels go up to 0"]),
-        ("another number of channels", nifti("images/case005_es.nii.gz", lambda v: np.stack([v, v], -1)), ["case005_es.nii.gz", "3 axes"]),
+        ("another number of channels", nifti("images/case005_es.nii.gz", lambda v: np.stack([v, v], -1)), ["case005_es", "2 channels"]),
         ("label is text", put(CARD_LABEL, b"heart"), [CARD_LABEL, "damaged"]),
     ],
     "folder of pairs": [

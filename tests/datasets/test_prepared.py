@@ -131,6 +131,7 @@ class Faulty:
     """A plug-in dataset whose one fault is given."""
 
     name, path, classes, channels, spacing_known = "faulty", None, ("background", "heart"), 1, True
+    facts = warnings = ()
 
     def __init__(self, **fault) -> None:
         self.fault, self.train_groups = fault, {}

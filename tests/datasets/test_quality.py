@@ -84,3 +84,11 @@ def test_law_6_on_real_hippocampi(hippocampus_folder: Path, tmp_path: Path) -> N
     found = measured(dataset, dataset.split.train[:9], 3, tmp_path)
     mean = found.table().loc["mean"]
     assert mean["vote"] > mean["before"] + 0.1 and mean["vote"] > 0.7 and np.nanmax(found.pairs["folded"]) < 0.01
+
+
+def test_a_volume_whose_mask_nobody_drew_is_not_measured(tmp_path: Path) -> None:
+    class Blank(Hearts):
+        volumes = (*Hearts.volumes[:3], replace(Hearts.volumes[3], label=None))
+
+    found = measured(Blank(), Blank().split.train, 2, tmp_path)
+    assert set(found.pairs["volume"]) == {"c_1"}

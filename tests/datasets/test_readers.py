@@ -204,7 +204,8 @@ def test_names_are_read_in_order(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"a\n\nb\n", "line 2 is blank"),
-        (b"a\n \n", "line 2 is blank"),
+        (b"a\n \nb\n", "line 2 is blank"),
+        (b" \n", "is empty"),
         (b"a\nb\na\n", "a is on line 1 and on line 3"),
         (b"a\n\xff\n", "is not UTF-8 text"),
         (b"a" * (16 * 2**20 + 1), "is larger than"),

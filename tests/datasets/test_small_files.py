@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmark.ground.errors import BadInput
-from datasets.nifti import count_channels, read_nifti
+from datasets.formats import header_of, values_of
 from datasets.readers import read_h5, read_npz
 
 MANY = 128 * 2**20
@@ -59,6 +59,18 @@ def test_a_nifti_header_that_goes_on_and_on(tmp_path: Path, size: int, version: 
     with gzip.open(tmp_path / "x.nii.gz", "wb", compresslevel=1) as file:
         file.write(bytes(content[:head]) + b"\1\0\0\0" + struct.pack("<ii", size, 4))
         file.write(bytes(2**20))  # what follows would be zeros without end
-    for read in (read_nifti, count_channels):
+    for read in (values_of, header_of):
         with pytest.raises(BadInput, match=r"has its voxels after .* bytes; expected at most"):
             read(tmp_path / "x.nii.gz")
+
+
+def test_a_nifti_volume_that_is_not_there(tmp_path: Path) -> None:
+    """A header that claims 512 MiB of voxels in a file of 1 kB."""
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float64), np.eye(4))
+    image.header["dim"][1:4] = (512, 512, 256)
+    content = image.header.binaryblock + bytes(8)
+    (tmp_path / "x.nii").write_bytes(content)
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(content))
+    for name in ("x.nii", "x.nii.gz"):
+        with pytest.raises(BadInput, match=r"declares 536870912 bytes and stores .*; expected an image that is all there"):
+            values_of(tmp_path / name)

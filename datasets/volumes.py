@@ -1,0 +1,204 @@
+"""Datasets whose cases are files of images: one class for all such layouts, and how a volume is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.ground.errors import BadInput
+from datasets.classes import LabelMap, found_map
+from datasets.dataset import Dataset, Volume
+from datasets.formats import header_of, values_of
+from datasets.formats.grid import Grid, difference
+from datasets.readers import ROUNDING, check_image, hash_files
+from datasets.survey import Survey, survey
+
+PERCENTILES = (0.5, 99.5)
+SOFT_TISSUE, LUNG = (-175.0, 275.0), (-1000.0, 400.0)
+"""Windows of CT, Hounsfield units."""
+
+READING = "3"
+"""Of how files become volumes: what an earlier one prepared is prepared again."""
+
+Window = tuple[float, float] | None
+"""The range of intensities that becomes [0, 1]; None: between percentiles of the volume, for modalities without a fixed scale."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a volume lies: a file with all channels or a file for each, its mask, and the frame of a series, from 0."""
+
+    images: tuple[Path, ...]
+    label: Path | None = None
+    frame: int | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All its files."""
+        return [*self.images, *([self.label] if self.label else [])]
+
+
+Files = dict[str, dict[str, Source]]
+"""case -> volume -> where it lies."""
+
+
+class FileDataset(Dataset):
+    """Cases that are files of images.
+
+    Subclasses set ``folder``, ``files``, ``windows`` and ``labels``, implement ``split``, and append to ``told``.
+    """
+
+    folder: Path
+    files: Files
+    about: tuple[Path, ...] = ()
+    """Files beside the images that say what they are."""
+    windows: tuple[Window, ...] | None = None
+    """Of each channel; None: percentiles for all."""
+    percentiles: tuple[float, float] = PERCENTILES
+
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__(path)
+        self.told: list[str] = []
+
+    @cached_property
+    def labels(self) -> LabelMap:
+        """Which value of a mask is which class; from all masks where no file says so."""
+        found, told = found_map(self._values_in_masks(), str(self.folder))
+        self.told += [told] if told else []
+        return found
+
+    def _values_in_masks(self) -> set[int]:
+        values: set[int] = set()
+        for volumes in self.files.values():
+            for source in volumes.values():
+                if source.label is not None:
+                    mask, _ = values_of(source.label, mask=True, frame=source.frame)
+                    held = np.unique(mask)
+                    if not (np.isfinite(held).all() and (np.abs(held - np.rint(held)) <= ROUNDING).all()):
+                        raise BadInput(
+                            f"{source.label}: the label holds {held[np.abs(held - np.rint(held)) > ROUNDING][:1]}; expected integers;"
+                            " check that it is a mask"
+                        )
+                    values |= set(np.rint(held).astype(int).tolist())
+        return values
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the classes, background first."""
+        return self.labels.names
+
+    @cached_property
+    def channels(self) -> int:  # type: ignore[override]
+        """Of the first training volume; every other one has as many."""
+        first = next(iter(self.files[(self.split.train or self.split.unlabelled)[0]].values()))
+        found = 1 if first.frame is not None else self._grid(first).channels
+        return found if len(first.images) == 1 else len(first.images)
+
+    @cached_property
+    def spacing_known(self) -> bool:  # type: ignore[override]
+        """Whether the files store a spacing."""
+        return all(grid.known for grid in self.grids.values())
+
+    @cached_property
+    def grids(self) -> dict[str, Grid]:
+        """The header of each volume's first image."""
+        return {name: self._grid(source) for volumes in self.files.values() for name, source in volumes.items()}
+
+    @staticmethod
+    def _grid(source: Source) -> Grid:
+        return header_of(source.images[0])
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What the headers lead to."""
+        split = self.split
+        training = [name for case in (*split.train, *split.unlabelled) for name in self.files[case]]
+        return survey(self.grids, training)
+
+    @property
+    def facts(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The decisions that hold for all volumes."""
+        return (*self.survey.facts, f"classes by value: {self.labels.shown()}")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What was found that a user should know."""
+        return tuple(dict.fromkeys((*self.told, *self.survey.warnings)))
+
+    def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
+        """The case's volumes; see ``Dataset.read``."""
+        windows = self.windows or (None,) * self.channels
+        return tuple(
+            read_volume(name, case, source, self.labels if labels else None, windows, self.survey.axis, self.percentiles)
+            for name, source in self.files[case].items()
+        )
+
+    def content_hash(self) -> str:
+        """Hash of every file that is read; computed once."""
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:
+        paths = [path for volumes in self.files.values() for source in volumes.values() for path in source.paths]
+        return hash_files(self.folder, {*self.about, *paths}, READING)
+
+
+def read_volume(
+    name: str,
+    case: str,
+    source: Source,
+    labels: LabelMap | None,
+    windows: Sequence[Window],
+    axis: int,
+    percentiles: tuple[float, float] = PERCENTILES,
+) -> Volume:
+    """A case's volume: (C, D, H, W) with D along ``axis`` (0 to 2 for x, y, z), H along y or z, W along x or y.
+
+    labels: None where the mask is not to be handed out. windows: for each channel its range of intensities that becomes [0, 1]; None:
+    between ``percentiles`` of the channel.
+
+    Raises:
+        BadInput: a file is missing or damaged, has other channels, or another grid than the first; a value is NaN or infinite, or no class.
+    """
+    axes = (axis, *(i for i in (1, 0, 2) if i != axis))
+    parts: list[np.ndarray] = []
+    first: Grid | None = None
+    for path in source.images:
+        values, grid = values_of(path, frame=source.frame)
+        first = first or grid
+        _check_grid(path, grid, source.images[0], first)
+        parts += list(values)
+    if len(parts) != len(windows):
+        found = (
+            f"{first.channels} channels"
+            if first and len(source.images) == 1
+            else f"{len(parts)} channels in {len(source.images)} files"
+        )
+        raise BadInput(f"{source.images[0]} has {found}; expected {len(windows)} channels as in the other cases; replace it")
+    assert first is not None
+    channels = [
+        scaled(check_image(source.images[min(i, len(source.images) - 1)], part).transpose(axes), window, percentiles)
+        for i, (part, window) in enumerate(zip(parts, windows, strict=True))
+    ]
+    mask = None
+    if labels is not None and source.label is not None:
+        values, grid = values_of(source.label, mask=True, frame=source.frame)
+        _check_grid(source.label, grid, source.images[0], first)
+        mask = np.ascontiguousarray(labels.apply(source.label, values[0]).transpose(axes))
+    z, y, x = (first.spacing[i] for i in axes)
+    return Volume(name, case, np.stack(channels), mask, (z, y, x), first.known)
+
+
+def _check_grid(path: Path, grid: Grid, image: Path, like: Grid) -> None:
+    if grid is not like and (apart := difference(grid, like)):
+        raise BadInput(f"{path} and {image} differ: {apart}; expected one grid; resample or export one of them again")
+
+
+def scaled(channel: np.ndarray, window: Window, percentiles: tuple[float, float] = PERCENTILES) -> np.ndarray:
+    """A channel's intensities in [0, 1], float32: the window's, or those between percentiles of the channel."""
+    low, high = np.percentile(channel, percentiles) if window is None else window
+    return ((channel - low) / max(float(high - low), 1e-6)).clip(0, 1).astype(np.float32)
