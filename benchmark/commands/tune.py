@@ -66,7 +66,8 @@ def tune(
     from benchmark.records.store import Store
     from benchmark.records.table import collect
     from benchmark.study.preparation import prepare_shown
-    from benchmark.study.tuning import Search, Tuner, search_space
+    from benchmark.study.spaces import search_space
+    from benchmark.study.tuning import Search, Tuner
     from benchmark.study.tuning import tune as search
     from datasets.prepared import open_dataset
     from reports.tables.tuning import studies_of, to_terminal, trials_of

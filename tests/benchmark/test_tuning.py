@@ -26,7 +26,8 @@ from benchmark.records.identity import Cell, Trial
 from benchmark.records.store import CASE_COLUMNS, CellFolder, Store, describe_cell
 from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
-from benchmark.study.tuning import ATTEMPTS, ROUND, Search, Space, Tuner, search_space, tune, tuned
+from benchmark.study.spaces import Space, search_space
+from benchmark.study.tuning import ATTEMPTS, ROUND, Search, Tuner, tune, tuned
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset
 from reports.tables.tuning import studies_of, trials_of
