@@ -157,8 +157,8 @@ class PixelContrast(Observed):
         registers = any(found is not None for *_, found in self.latest)
         counts, having = torch.zeros(self.classes, len(KINDS)), torch.zeros(len(KINDS))
         for label, kind, found in self.latest:
-            counts[label] = kind.bincount(minlength=len(KINDS))
-            having += torch.zeros(len(KINDS)) if found is None else kind[found].bincount(minlength=len(KINDS)).cpu()
+            counts[label] = kind.cpu().bincount(minlength=len(KINDS))
+            having += 0 if found is None else kind[found].cpu().bincount(minlength=len(KINDS))
         told = {}
         for number, kind in enumerate(KINDS if registers else KINDS[:REGISTERED]):
             of = counts[:, number]

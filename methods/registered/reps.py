@@ -148,8 +148,11 @@ class SamePlace(Memory):
         weights = [torch.softmax(VOTE_SHARPNESS * torch.tensor([c.similarity for c in each]), 0) for each in sources]
         self.weights = torch.stack([F.pad(each, (0, k - len(each))) for each in weights], 1).to(bank.device)
         self.truth = bank.label[bank.labelled].flatten()
-        of = range(len(bank.volumes))
-        self.told = torch.cat([vote(self._labels(self.pixels[:, bank.volume == v]), self.weights[:, v]) for v in of])
+        told = [
+            vote(self._labels(self.pixels[:, bank.volume == v]).cpu(), self.weights[:, v].cpu())
+            for v in range(len(bank.volumes))
+        ]
+        self.told = torch.cat(told).to(bank.device)
         self.register_buffer("features", torch.zeros(len(self.label), EMBEDDING, dtype=torch.float16))
 
     def _labels(self, pixels: Tensor) -> Tensor:
