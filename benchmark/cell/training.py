@@ -29,7 +29,7 @@ from methods.parts.observed import Observed
 
 CHECKPOINT_SECONDS = 20.0
 LOG_POINTS = 100
-SHARES_EVERY = 150
+SHARES_EVERY = 100
 """Steps between two looks at what each term adds to the gradient, at least: a look is a backward pass a term."""
 EXPLODED = 1e6
 """A loss beyond this will not come back: terms are of order 1."""

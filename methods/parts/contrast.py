@@ -159,11 +159,11 @@ class PixelContrast(Observed):
         for label, kind, found in self.latest:
             counts[label] = kind.cpu().bincount(minlength=len(KINDS))
             having += 0 if found is None else kind[found].cpu().bincount(minlength=len(KINDS))
-        told = {}
-        for number, kind in enumerate(KINDS if registers else KINDS[:REGISTERED]):
+        told: dict[str, float] = {}
+        for number, name in enumerate(KINDS if registers else KINDS[:REGISTERED]):
             of = counts[:, number]
-            told |= {f"anchors/{kind}/{k}": float(count) for k, count in enumerate(of)}
-            told |= {f"positives/{kind}": float(having[number] / of.sum())} if registers and of.sum() else {}
+            told |= {f"anchors/{name}/{k}": float(count) for k, count in enumerate(of)}
+            told |= {f"positives/{name}": float(having[number] / of.sum())} if registers and of.sum() else {}
         return told
 
     def _sample(self, features: list[Tensor], candidates: Candidates) -> list[Anchors]:
@@ -192,7 +192,7 @@ class PixelContrast(Observed):
             kind = kind.masked_fill(candidates.registered.flatten()[pixels], REGISTERED)
         sizes = [len(picked) for _, picked in found]
         parts = zip(found, places.split(sizes), kind.split(sizes), embedding.split(sizes), strict=True)
-        return [Anchors(label, *place.unbind(1), of, vectors) for (label, _), place, of, vectors in parts]
+        return [Anchors(label, p[:, 0], p[:, 1], p[:, 2], p[:, 3], of, vectors) for (label, _), p, of, vectors in parts]
 
     def _negatives(self, others: list[Anchors]) -> tuple[Tensor, Tensor]:
         """``negatives`` embeddings (O, E), the same number from each other class, shared by a class's anchors; and their classes (O,)."""

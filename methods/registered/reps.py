@@ -160,9 +160,8 @@ class SamePlace(Memory):
         return self.truth[pixels.long().clamp(min=0)].where(pixels >= 0, IGNORE)
 
     def join(self, candidates: Candidates, batch: Batch) -> Candidates:
-        """Candidates with the pixels of unlabelled slices where the network is not sure and registration puts foreground."""
+        """Candidates with those pixels, all of unlabelled slices, where the network is not sure and registration puts foreground."""
         told = self.bank.carry(self.told, batch)
-        told[: batch.labelled] = IGNORE
         joined = (candidates.label == IGNORE) & (told != IGNORE) & (told > 0)
         return Candidates(candidates.label.where(~joined, told), candidates.labelled, joined)
 
@@ -178,7 +177,7 @@ class SamePlace(Memory):
         pixels = self.pixels[:, rows, row, column].where(inside, -1)
         weights, label = self.weights[:, self.bank.volume[rows]], self._labels(pixels)
         cells, parts = self.interpolation(pixels)
-        total = (self.features[cells].float() * (weights[..., None] * parts)[..., None]).sum((0, 2))
+        total = torch.einsum("knc,knce->ne", weights[..., None] * parts, self.features[cells].float())
         share = (weights * (label == anchors.label)).sum(0)
         weight = share.where(anchors.kind == REGISTERED, 1.0)
         told = self.told[rows, row, column].where(inside, IGNORE)
