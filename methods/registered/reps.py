@@ -19,7 +19,7 @@ from methods.parts.contrast import EMBEDDING, REGISTERED, Anchors, Candidates, P
 
 STRIDE = 4
 CELLS = 48
-"""Of ``SamePlace``: about so many cells along an image's side, so that a cell is no wider than a myocardium."""
+"""Of ``SamePlace``, along an image's side, where that gives cells of two pixels or more: about a myocardium's width [choice]."""
 
 
 class Memory(nn.Module):

@@ -158,17 +158,27 @@ def test_with_one_labelled_case_its_other_frame_gives_positives_by_place_alone(m
     assert (by_class.cells[0, 2 * DEPTH :] >= 0).float().mean() > 0.8
 
 
-BEFORE = {"contrast": 0.5386014581, "supervised_a": 0.5704618692, "supervised_b": 0.9670301676, "rsl": 0.4651260972}
+BEFORE = {
+    "class": (
+        {"reps_positives": "class", "reps_k": 1, "contrast": 0.1, "confidence": 0.5},
+        {"contrast": 0.5386014581, "supervised_a": 0.5704618692, "supervised_b": 0.9670301676, "rsl": 0.4651260972},
+    ),
+    "off": (
+        {"reps": False},
+        {"contrast": 0.0123811709, "supervised_a": 0.5740600824, "supervised_b": 0.9883667231, "rsl": 0.4728072286},
+    ),
+}
+"""Hyper-parameters, and terms that the commit before ``reps_positives`` gave with them, after eight steps."""
 
 
-def test_positives_of_the_anchor_s_class_are_what_they_were_before_there_were_others() -> None:
-    """Numbers of the commit before, after eight steps in which REPS acts on all kinds of pixels."""
-    given = {"reps_positives": "class", "reps_k": 1, "contrast": 0.1, "confidence": 0.5}
+@pytest.mark.parametrize("name", BEFORE)
+def test_reps_by_class_and_no_reps_are_what_they_were_before_there_was_a_choice(name: str) -> None:
+    given, terms = BEFORE[name]
     method = Subject(registry.load("methods", "cctr"), given).build()
     optimiser = make_optimiser(method)
     train(method, range(4), optimiser)
     last = train(method, range(12, 16), optimiser)[-1]
-    assert {name: last[name] for name in BEFORE} == pytest.approx(BEFORE, rel=1e-3)
+    assert {term: last[term] for term in terms} == pytest.approx(terms, rel=1e-3)
 
 
 def reps_share(**given: object) -> float:
