@@ -13,7 +13,7 @@ from benchmark.ground.registry import register
 from datasets.slices import Batch
 from methods.bases.one_network import OneNetwork, View
 from methods.method import Step, Task
-from methods.parts.contrast import ContrastHparams, PixelContrast, anchor_classes
+from methods.parts.contrast import Candidates, ContrastHparams, PixelContrast, anchor_classes
 from methods.parts.losses import most_likely
 
 
@@ -31,5 +31,5 @@ class Contrastive(OneNetwork):
 
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
         confidence, pseudo = most_likely(view.probabilities)
-        classes = anchor_classes(batch, pseudo, confidence, self.hp, step)
-        return {"contrast": self.hp.contrast * self.contrast([view.features], [classes])}
+        classes = anchor_classes(batch, pseudo, confidence, self.hp, step)[None]
+        return {"contrast": self.hp.contrast * self.contrast([view.features], Candidates(classes, batch.labelled))}

@@ -25,9 +25,12 @@ from benchmark.records.store import CellFolder
 from datasets.slices import SliceBank
 from methods.method import Method, Step
 from methods.networks.network import Network
+from methods.parts.observed import Observed
 
 CHECKPOINT_SECONDS = 20.0
 LOG_POINTS = 100
+SHARES_EVERY = 100
+"""Steps between two looks at what each term adds to the gradient, at least: a look is a backward pass a term."""
 EXPLODED = 1e6
 """A loss beyond this will not come back: terms are of order 1."""
 LONG_STEP = 2.0
@@ -96,6 +99,7 @@ def fit(
     optimiser = _optimiser(method.train(), protocol)
     start, fitted = _resume(method, optimiser, folder, code)
     log_every = max(1, protocol.steps // LOG_POINTS)
+    weigh_every = log_every * math.ceil(SHARES_EVERY / log_every)
     looks = {round(protocol.steps * (i + 1) / protocol.validations) for i in range(protocol.validations)} if validate else set()
     progress = Progress(start, protocol.steps, validation=fitted.looks[-1][1] if fitted.looks else math.nan)
     began, saved, kept = time.perf_counter() - fitted.seconds, time.perf_counter(), start
@@ -104,8 +108,9 @@ def fit(
             break
         step, done = Step(index, protocol.steps), index + 1
         logged = done % log_every == 0 or done in looks or done == protocol.steps
+        shares: dict[str, float] | None = {} if done % weigh_every == 0 or done == protocol.steps else None
         with _counting_passes(method if logged else None) as passed:
-            terms = _update(method, optimiser, bank, protocol, seed, step)
+            terms = _update(method, optimiser, bank, protocol, seed, step, shares)
         row: dict[str, Any] = {}
         stop = done < protocol.steps and stopping()
         save = done in looks or done == protocol.steps or stop or time.perf_counter() - saved > CHECKPOINT_SECONDS
@@ -117,7 +122,7 @@ def fit(
                 raise Diverged(f"the loss became {loss:g} at step {done} of {protocol.steps} ({values}); {after}")
             if logged:
                 fitted.passes = sum(passed) / (protocol.batch_labelled + protocol.batch_unlabelled)
-                row, progress.loss = dict(values), loss
+                row, progress.loss = values | _observed(method) | (shares or {}), loss
         if validate and done in looks:
             row["validation"] = progress.validation = validate(method)
             fitted.looks.append((done, row["validation"]))
@@ -150,6 +155,23 @@ def _counting_passes(method: Method | None) -> Iterator[list[int]]:
             hook.remove()
 
 
+def _observed(method: Method) -> dict[str, float]:
+    """What the parts of a method tell about the latest step."""
+    return {
+        name: value for part in method.modules() if isinstance(part, Observed) for name, value in part.observations().items()
+    }
+
+
+def gradient_shares(terms: dict[str, Tensor], parameters: list[Tensor]) -> dict[str, float]:
+    """``gradient/<term>``: the norm of each term's gradient, over the sum of these norms; the graph stays for the step itself."""
+    norms = []
+    for term in terms.values():
+        found = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True) if term.requires_grad else []
+        norms.append(torch.stack([torch.zeros((), device=term.device), *(g.norm() for g in found if g is not None)]).norm())
+    values = torch.stack(norms).tolist()
+    return {f"gradient/{name}": value / (sum(values) or 1.0) for name, value in zip(terms, values, strict=True)}
+
+
 def step_seconds(method: Method, protocol: Protocol, seed: int, steps: int) -> float:
     """Mean seconds of a training step over ``steps`` from the middle of training, after one to warm up. Changes the method.
 
@@ -175,9 +197,15 @@ def _optimiser(method: Method, protocol: Protocol) -> torch.optim.Optimizer:
 
 
 def _update(
-    method: Method, optimiser: torch.optim.Optimizer, bank: SliceBank, protocol: Protocol, seed: int, step: Step
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    bank: SliceBank,
+    protocol: Protocol,
+    seed: int,
+    step: Step,
+    shares: dict[str, float] | None = None,
 ) -> dict[str, Tensor]:
-    """One optimiser step of a method in training mode; returns the terms, detached."""
+    """One optimiser step of a method in training mode; returns the terms, detached. shares: gets those of several terms' gradients."""
     for group in optimiser.param_groups:
         group["lr"] = protocol.learning_rate * method.hp.learning_rate * (1 - step.fraction) ** protocol.power
     batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled, method.augmentation)
@@ -186,6 +214,8 @@ def _update(
     with _precision(protocol, bank.device):
         terms = method.losses(batch, step)
     optimiser.zero_grad(set_to_none=True)
+    if shares is not None and len(terms) > 1:
+        shares |= gradient_shares(terms, [p for p in method.parameters() if p.requires_grad])
     torch.stack(list(terms.values())).sum().backward()
     optimiser.step()
     method.after_step(step)
@@ -199,7 +229,7 @@ def _precision(protocol: Protocol, device: torch.device) -> AbstractContextManag
 
 
 def history_csv(fitted: Fitted) -> str:
-    """Losses and validation scores over steps, a row a logged step."""
+    """Losses and validation scores over steps, a row a logged step, and in columns with a "/" what the method and its gradient told."""
     return pd.DataFrame(fitted.history, columns=None if fitted.history else ["step"]).to_csv(index=False)
 
 

@@ -324,7 +324,7 @@ def _scores(folder: CellFolder, record: dict[str, Any]) -> dict[str, float]:
 
 
 def _curve_metrics(history: pd.DataFrame, when: int) -> list[Any]:
-    """Losses and validation scores by step."""
+    """Losses, validation scores and what else the history has, by step."""
     from mlflow.entities import Metric
 
     long = history.melt("step").dropna()
@@ -333,13 +333,14 @@ def _curve_metrics(history: pd.DataFrame, when: int) -> list[Any]:
 
 
 def _curves(history: pd.DataFrame) -> Figure:
-    """Losses (left) and validation score (right) over steps."""
+    """Losses (left) and validation score (right) over steps; no column with a "/" in its name, which is neither."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     for column in history.columns.drop(["step", "validation"], errors="ignore"):
-        losses.plot(history["step"], history[column], label=column)
+        if "/" not in column:
+            losses.plot(history["step"], history[column], label=column)
     losses.set(xlabel="step", ylabel="loss", yscale="log")
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     if "validation" in history:

@@ -1,6 +1,7 @@
 """Transforms between a dataset's volumes: computed once, cached by content, shared by all cells.
 
-``Registrations`` is what a method sees: for every training volume its best registered labelled volumes of other cases.
+``Registrations`` is what a method sees: for every training volume its best registered labelled volumes of other cases, and for a labelled
+one without any those of its own.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class Candidate:
 class Registrations:
     """For each of the training volumes its accepted sources, best similarity first, and the rejected ones.
 
-    A source is a labelled volume of another case. A pair is rejected where registration did not improve similarity over centred grids;
+    A source is a labelled volume of another case; of a labelled target that has none, as with one labelled case, another volume of its
+    own case (the other frame). A pair is rejected where registration did not improve similarity over centred grids;
     the control "identity" keeps all.
     """
 
@@ -193,8 +195,10 @@ class _Work:
         return self.folder / f"{self.images[target]}.sealed"
 
     def register(self, target: int) -> list[Candidate]:
-        """One target against all labelled volumes of other cases, through the cache: those not dropped, best similarity first."""
+        """One target against all its sources, see ``Registrations``, through the cache: those not dropped, best similarity first."""
         sources = [i for i in self.labelled if self.volumes[i].case != self.volumes[target].case]
+        if not sources and target in self.labelled:
+            sources = [i for i in self.labelled if i != target]
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.file(target)
         with one_at_a_time(file.with_suffix(".lock")):

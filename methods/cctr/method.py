@@ -2,12 +2,16 @@
 
 Liu, Henderson, Gu, Dai, Deligianni: "Learning Semi-Supervised Medical Image Segmentation from Spatial Registration", WACV 2025. A
 re-implementation from the published description; each hyper-parameter says whether it is known, from an ancestor, or our choice.
+
+Deviations from its ancestor MCSC: projectors are trained by the protocol's optimiser, so that ``contrast`` scales their steps (there each
+has AdamW of its own); the Swin-UNet starts at random, without drop-path (there ImageNet weights and .2).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -17,9 +21,9 @@ from datasets.slices import Batch
 from methods.bases.co_training import Views
 from methods.cross_teaching import CrossTeaching
 from methods.method import Step, Task
-from methods.parts.contrast import ContrastHparams, PixelContrast, anchor_classes
+from methods.parts.contrast import Candidates, ContrastHparams, PixelContrast, anchor_classes
 from methods.parts.losses import most_likely
-from methods.registered.reps import RegisteredPositives
+from methods.registered.reps import SameClass, SamePlace
 
 
 @register("cctr")
@@ -31,7 +35,13 @@ class CCTR(CrossTeaching):
         rsl: bool = Field(True, description="registration supervision loss on or off")
         contrastive: bool = Field(True, description="pixel contrast on or off; off, REPS has nothing to act on")
         reps: bool = Field(True, description="registration-enhanced positive sampling on or off")
-        reps_k: int = Field(1, ge=1, le=8, description="labelled volumes, best registered first, that give a positive [choice]")
+        reps_positives: Literal["place", "class"] = Field(
+            "place",
+            description="place: whatever the transform leads to is a positive, and unlabelled pixels where registration puts foreground "
+            "and the network is not sure are anchors too, weighted by the share of the vote; class: a place counts only if it has the "
+            "anchor's class, and no anchors are added [choice]",
+        )
+        reps_k: int = Field(3, ge=1, le=8, description="labelled volumes, best registered first, that give a positive [choice]")
 
         @property
         def contrasts(self) -> bool:
@@ -53,7 +63,8 @@ class CCTR(CrossTeaching):
             self.contrast = PixelContrast(widths, task.classes, self.hp)
             if self.hp.reps:
                 registrations = task.registrations(self.hp.recipe)
-                self.reps = RegisteredPositives(task, registrations, len(widths), self.hp.reps_k)
+                memory = SamePlace if self.hp.reps_positives == "place" else SameClass
+                self.reps = memory(task, registrations, len(widths), self.hp.reps_k)
 
     def losses(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         views = self.view(batch)
@@ -66,9 +77,10 @@ class CCTR(CrossTeaching):
         """Contrast over both networks' pixels; on unlabelled slices each takes the other's confident pseudo-label as class."""
         told = [most_likely(p[batch.labelled :]) for p in reversed(views.probabilities)]
         classes = [anchor_classes(batch, pseudo, confidence, self.hp, step) for confidence, pseudo in told]
-        features = list(views.features)
+        candidates, features = Candidates(torch.stack(classes), batch.labelled), list(views.features)
         if not self.hp.reps:
-            return self.contrast(features, classes)
-        loss = self.contrast(features, classes, lambda anchors: self.reps.positives(anchors, batch))
+            return self.contrast(features, candidates)
+        candidates = self.reps.join(candidates, batch)
+        loss = self.contrast(features, candidates, lambda anchors: self.reps.positives(anchors, batch))
         self.reps.remember([f.detach() for f in features], self.contrast, batch)
         return loss

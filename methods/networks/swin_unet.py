@@ -20,6 +20,7 @@ class SwinUNet(Network):
     first patch expansion and no further block. A grey image is repeated to three channels, more channels are taken as they are.
     Images (N, channels, H, W) of any size: they are padded to a multiple of the deepest stride and the result is cropped again.
     Features are at 1/patch of the resolution, before the last patch expansion, which belongs to the head.
+    Deviations from it in CTCT and MCSC: no drop-path (there .2), no ImageNet weights in the encoder (there those of Swin-T).
     """
 
     def __init__(

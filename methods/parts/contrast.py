@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -17,8 +18,12 @@ from torch.nn import functional as F
 
 from datasets.slices import IGNORE, Batch
 from methods.method import Method, Step, tunable
+from methods.parts.observed import Observed
 
 HIDDEN, EMBEDDING = 256, 128
+KINDS = ("labelled", "confident", "registered")
+"""Of anchors, by where their class is from: the truth, a confident pseudo-label, registration."""
+REGISTERED = KINDS.index("registered")
 
 
 class ContrastHparams(Method.Hparams):
@@ -41,19 +46,45 @@ class ContrastHparams(Method.Hparams):
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """The pixels that may become anchors; of N slices the first ``labelled`` have their true classes.
+
+    label: (networks, N, P, P) int64, IGNORE where a pixel is no candidate. registered: bool like it, whose class registration gave; None:
+    of none.
+    """
+
+    label: Tensor
+    labelled: int
+    registered: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Anchors:
-    """The sampled pixels of one class. All fields have n rows: network, row of the batch, image row and column, embedding (n, E)."""
+    """The sampled pixels of one class. All fields have n rows: network, row of the batch, image row and column, kind, embedding (n, E)."""
 
     label: int
     network: Tensor
     item: Tensor
     row: Tensor
     column: Tensor
+    kind: Tensor
     embedding: Tensor
 
 
-Registered = Callable[[Anchors], tuple[Tensor, Tensor]]
-"""For anchors: registered positives (n, E), and which of them exist (n,) bool."""
+class Positives(NamedTuple):
+    """Registered positives of n anchors: vectors (n, E), and which of them exist, (n,) bool.
+
+    label: (n,) class at the place, whose negatives are left out beside it; None: none are. weight: (n,) of the anchors; None: all 1.
+    """
+
+    vectors: Tensor
+    found: Tensor
+    label: Tensor | None = None
+    weight: Tensor | None = None
+
+
+Registered = Callable[[Anchors], Positives]
+"""Finds the registered positives of anchors."""
 
 
 class Projector(nn.Module):
@@ -87,7 +118,7 @@ def anchor_classes(batch: Batch, pseudo: Tensor, confidence: Tensor, hp: Contras
     return torch.cat([batch.label, chosen])
 
 
-class PixelContrast(nn.Module):
+class PixelContrast(Observed):
     """Pulls pixels of one class together and pushes classes apart; positives are class means, and registered ones where given."""
 
     def __init__(self, widths: list[int], classes: int, hp: ContrastHparams) -> None:
@@ -95,32 +126,52 @@ class PixelContrast(nn.Module):
         self.projector = Projector(widths)
         self.classes = classes
         self.hp = hp
+        self.latest: list[tuple[int, Tensor, Tensor | None]] = []
+        """Of the latest step, for every class present: the class, its anchors' kinds (n,), and which have a registered positive (n,)."""
 
-    def forward(self, features: list[Tensor], classes: list[Tensor], registered: Registered | None = None) -> Tensor:
-        """Mean InfoNCE over the classes present, from each network's feature maps (N, F, h, w) and anchor classes (N, P, P).
+    def forward(self, features: list[Tensor], candidates: Candidates, registered: Registered | None = None) -> Tensor:
+        """Mean InfoNCE over the classes present, from each network's feature maps (N, F, h, w) and the candidates in them.
 
         0 where fewer than two classes have at least two candidates.
         """
-        groups = self._sample(features, torch.stack(classes))
+        groups = self._sample(features, candidates)
+        self.latest = []
         if len(groups) < 2:
             return torch.stack([f.sum() for f in features]).sum() * 0.0
         losses = []
         for group in groups:
-            negatives = self._negatives([g.embedding for g in groups if g is not group])
+            negatives, label = self._negatives([g for g in groups if g is not group])
             loss = info_nce(group.embedding, class_mean_positives(group.embedding), negatives, self.hp.temperature)
-            if registered is not None:
-                positives, found = registered(group)
-                second = info_nce(group.embedding, positives, negatives, self.hp.temperature)
-                loss = torch.where(found, (loss + second) / 2, loss)
+            positives = None if registered is None else registered(group)
+            if positives is not None:
+                left_out = None if positives.label is None else positives.label[:, None] == label
+                second = info_nce(group.embedding, positives.vectors, negatives, self.hp.temperature, left_out)
+                loss = torch.where(positives.found, (loss + second) / 2, loss)
+                loss = loss if positives.weight is None else positives.weight * loss
             losses.append(loss.mean())
+            self.latest.append((group.label, group.kind, None if positives is None else positives.found))
         return torch.stack(losses).mean()
 
-    def _sample(self, features: list[Tensor], classes: Tensor) -> list[Anchors]:
+    def observations(self) -> dict[str, float]:
+        """``anchors/<kind>/<class>``, and ``positives/<kind>``, the share of a kind's anchors that have a registered positive."""
+        registers = any(found is not None for *_, found in self.latest)
+        counts, having = torch.zeros(self.classes, len(KINDS)), torch.zeros(len(KINDS))
+        for label, kind, found in self.latest:
+            counts[label] = kind.cpu().bincount(minlength=len(KINDS))
+            having += 0 if found is None else kind[found].cpu().bincount(minlength=len(KINDS))
+        told: dict[str, float] = {}
+        for number, name in enumerate(KINDS if registers else KINDS[:REGISTERED]):
+            of = counts[:, number]
+            told |= {f"anchors/{name}/{k}": float(count) for k, count in enumerate(of)}
+            told |= {f"positives/{name}": float(having[number] / of.sum())} if registers and of.sum() else {}
+        return told
+
+    def _sample(self, features: list[Tensor], candidates: Candidates) -> list[Anchors]:
         """At most ``anchors`` random candidates of each class from the union of all networks' pixels (networks, N, P, P).
 
         The features of all classes are read at once: one gradient the size of the feature maps, not one a class.
         """
-        found = []
+        classes, found = candidates.label, []
         for label in range(self.classes):
             pixels = torch.nonzero(classes.flatten() == label)[:, 0]
             if len(pixels) >= 2:
@@ -136,14 +187,19 @@ class PixelContrast(nn.Module):
             _, item, row, column = places[of].unbind(1)
             seen = self.projector(pixel_features(maps, item, row, column, classes.shape[-1]), number)
             embedding = embedding.index_copy(0, of, seen)
+        kind = (places[:, 1] >= candidates.labelled).long()
+        if candidates.registered is not None:
+            kind = kind.masked_fill(candidates.registered.flatten()[pixels], REGISTERED)
         sizes = [len(picked) for _, picked in found]
-        parts = zip(found, places.split(sizes), embedding.split(sizes), strict=True)
-        return [Anchors(label, p[:, 0], p[:, 1], p[:, 2], p[:, 3], vectors) for (label, _), p, vectors in parts]
+        parts = zip(found, places.split(sizes), kind.split(sizes), embedding.split(sizes), strict=True)
+        return [Anchors(label, p[:, 0], p[:, 1], p[:, 2], p[:, 3], of, vectors) for (label, _), p, of, vectors in parts]
 
-    def _negatives(self, others: list[Tensor]) -> Tensor:
-        """``negatives`` embeddings, the same number from each other class, shared by the anchors of a class."""
+    def _negatives(self, others: list[Anchors]) -> tuple[Tensor, Tensor]:
+        """``negatives`` embeddings (O, E), the same number from each other class, shared by a class's anchors; and their classes (O,)."""
         each = -(-self.hp.negatives // len(others))
-        return torch.cat([e[torch.randint(len(e), (each,), device=e.device)] for e in others])[: self.hp.negatives]
+        vectors = [g.embedding[torch.randint(len(g.embedding), (each,), device=g.embedding.device)] for g in others]
+        label = [torch.full((each,), g.label, device=g.embedding.device) for g in others]
+        return torch.cat(vectors)[: self.hp.negatives], torch.cat(label)[: self.hp.negatives]
 
 
 def class_mean_positives(embedding: Tensor) -> Tensor:
@@ -152,8 +208,16 @@ def class_mean_positives(embedding: Tensor) -> Tensor:
     return F.normalize((total - embedding) / (len(embedding) - 1), dim=1)
 
 
-def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """-log exp(a.p/tau) / (exp(a.p/tau) + sum_o exp(a.n_o/tau)) for each anchor; unit vectors (n, E), (n, E), (O, E) to (n,)."""
+def info_nce(
+    anchors: Tensor, positives: Tensor, negatives: Tensor, temperature: float, left_out: Tensor | None = None
+) -> Tensor:
+    """-log exp(a.p/tau) / (exp(a.p/tau) + sum_o exp(a.n_o/tau)) for each anchor; unit vectors (n, E), (n, E), (O, E) to (n,).
+
+    left_out: (n, O) bool, negatives that an anchor does without.
+    """
     positive = (anchors * positives).sum(1, keepdim=True)
-    logits = torch.cat([positive, anchors @ negatives.T], 1) / temperature
+    similarity = anchors @ negatives.T
+    if left_out is not None:
+        similarity = similarity.masked_fill(left_out, -torch.inf)
+    logits = torch.cat([positive, similarity], 1) / temperature
     return torch.logsumexp(logits, 1) - logits[:, 0]

@@ -18,7 +18,7 @@ from benchmark.cell.experiment import reported_network
 from benchmark.ground.errors import BadInput
 from benchmark.records.identity import Cell
 from benchmark.records.store import CellFolder, Store
-from benchmark.records.tracking import EXPERIMENT, Follower, Mirror
+from benchmark.records.tracking import EXPERIMENT, Follower, Mirror, _curves
 from tests.datasets.layouts import acdc_slices
 
 mlflow = pytest.importorskip("mlflow")
@@ -98,6 +98,12 @@ def test_records_are_mirrored_once_with_all_that_people_look_for(store: Store) -
     (used,) = client.get_run(done["run_id"]).inputs.dataset_inputs
     assert used.dataset.name == "phantom" and used.dataset.digest == "abc123"
     assert failed["tags.error"] == "Diverged: step 3"
+
+
+def test_the_curve_shows_losses_and_not_what_else_the_history_tells() -> None:
+    row = {"step": 10, "loss": 2.0, "rsl": 1.0, "gradient/rsl": 0.5, "anchors/labelled/1": 400.0, "validation": 0.5}
+    losses, scores = _curves(pd.DataFrame([row])).axes
+    assert [line.get_label() for line in losses.lines] == ["loss", "rsl"] and len(scores.lines) == 1
 
 
 def test_the_mirror_can_be_deleted_and_rebuilt(store: Store, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.cell.training import Diverged, Fitted, Interrupted, Progress, fit
+from benchmark.cell import training
+from benchmark.cell.training import Diverged, Fitted, Interrupted, Progress, fit, gradient_shares
 from benchmark.conformance.task import DEPTH
 from benchmark.ground import registry
 from benchmark.records.store import CellFolder
 from datasets.slices import Batch, SliceBank
+from methods.contrastive import Contrastive
 from methods.mean_teacher import MeanTeacher
 from methods.method import Method, Step, Task
 from methods.supervised import Supervised
@@ -83,6 +85,40 @@ def test_the_history_adds_up_and_progress_is_told_at_every_step(make_task: MakeT
     for row in fitted.history:
         assert row["loss"] == pytest.approx(row["supervised"] + row["consistency"])
     assert [p.step for p in seen] == list(range(1, 21)) and math.isfinite(seen[-1].loss) and seen[-1].validation == 0.2
+
+
+def test_a_term_s_share_is_that_of_its_gradient_s_norm() -> None:
+    w, v = torch.ones(2, requires_grad=True), torch.ones(1, requires_grad=True)
+    terms = {"a": 3 * w[0] + 4 * w[1], "b": 10 * v.sum(), "c": 5 * v.square().sum(), "d": torch.tensor(1.0)}
+    found = gradient_shares(terms, [w, v])
+    assert found == pytest.approx({"gradient/a": 0.2, "gradient/b": 0.4, "gradient/c": 0.4, "gradient/d": 0})
+    torch.stack(list(terms.values())).sum().backward()  # the graph is still there, and nothing was added to it
+    assert w.grad is not None and w.grad.tolist() == [3, 4]
+
+
+def test_the_history_tells_shares_of_the_gradient_now_and_then_which_changes_nothing(
+    make_task: MakeTask,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "SHARES_EVERY", 6)
+    method = build(make_task())
+    told = [{k: v for k, v in row.items() if "/" in k} for row in train(method, tmp_path / "with").history]
+    assert [row for row, found in enumerate(told, 1) if found] == [6, 12, 18, 20]
+    assert all(set(found) == {"gradient/supervised", "gradient/consistency"} for found in told if found)
+    assert all(sum(found.values()) == pytest.approx(1) for found in told if found)
+    monkeypatch.setattr(training, "gradient_shares", lambda *_: {})
+    plain = build(make_task())
+    train(plain, tmp_path / "without")
+    assert all(torch.equal(a, b) for a, b in zip(method.state_dict().values(), plain.state_dict().values(), strict=True))
+
+
+def test_the_history_tells_of_anchors(make_task: MakeTask, tmp_path: Path) -> None:  # noqa: F811
+    torch.manual_seed(0)
+    method = Contrastive(make_task(), Contrastive.Hparams())
+    history = train(method, tmp_path).history
+    assert all(sum(row[f"anchors/labelled/{k}"] for k in range(4)) > 1000 for row in history)
+    assert not any("positives" in name for row in history for name in row)
 
 
 class Exploding(Supervised):

@@ -236,7 +236,8 @@ def transforms(found: Registrations) -> list[list[tuple[int, float, torch.Tensor
 
 def test_candidates_are_labelled_volumes_of_other_cases_best_first(tmp_path: Path) -> None:
     found = Registrations.load(study(), Recipe(), tmp_path, CPU)
-    assert [len(candidates) for candidates in found.candidates] == [0, 0, 2, 2]
+    assert [len(candidates) for candidates in found.candidates] == [1, 1, 2, 2]
+    assert [c.source for candidates in found.candidates[:2] for c in candidates] == [1, 0]  # the only case: its other frame
     for candidates in found.candidates[2:]:
         assert {c.source for c in candidates} == {0, 1}
         assert candidates[0].similarity >= candidates[1].similarity

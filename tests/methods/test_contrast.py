@@ -10,8 +10,10 @@ from datasets.slices import IGNORE, Batch
 from methods.method import Step
 from methods.parts.contrast import (
     Anchors,
+    Candidates,
     ContrastHparams,
     PixelContrast,
+    Positives,
     anchor_classes,
     class_mean_positives,
     info_nce,
@@ -78,11 +80,12 @@ def test_sampling_balances_classes_and_takes_both_networks() -> None:
     classes = torch.zeros(2, 2, SIZE, SIZE, dtype=torch.long)
     classes[:, :, 0, :] = 1
     classes[:, :, 1, :3] = 2
-    groups = module._sample(maps, classes)
+    groups = module._sample(maps, Candidates(classes, 1))
     assert [g.label for g in groups] == [0, 1, 2]
     assert [len(g.embedding) for g in groups] == [20, 20, 12]
     for group in groups:
         assert set(group.network.tolist()) == {0, 1}
+        assert torch.equal(group.kind, group.item)  # the first of the two slices is labelled, the second told with confidence
         found = classes[group.network, group.item, group.row, group.column]
         assert (found == group.label).all()
         for i in range(len(group.embedding)):
@@ -95,7 +98,7 @@ def test_sampling_balances_classes_and_takes_both_networks() -> None:
 def test_the_loss_reaches_every_network_and_the_projector_and_falls_when_classes_separate() -> None:
     module = contrast()
     maps = [torch.randn(2, 4, SIZE, SIZE, requires_grad=True), torch.randn(2, 6, SIZE, SIZE, requires_grad=True)]
-    classes = [torch.randint(0, 3, (2, SIZE, SIZE))] * 2
+    classes = Candidates(torch.randint(0, 3, (2, SIZE, SIZE)).expand(2, -1, -1, -1), 2)
     optimiser = torch.optim.Adam([*maps, *module.parameters()], lr=0.05)
     values = []
     for _ in range(80):
@@ -113,7 +116,7 @@ def memory_of(size: int) -> tuple[int, int, int]:
     torch.manual_seed(0)
     leaves = [torch.randn(24, width, size, size, requires_grad=True) for width in (16, 24)]
     module = PixelContrast([16, 24], 4, ContrastHparams())
-    classes = [torch.randint(0, 4, (24, size, size)) for _ in leaves]
+    classes = Candidates(torch.stack([torch.randint(0, 4, (24, size, size)) for _ in leaves]), 12)
     with PeakMemory() as forward:
         loss = module(leaves, classes)
     with PeakMemory() as backward:
@@ -131,25 +134,83 @@ def test_memory_is_bounded_by_the_sample_and_not_by_the_image() -> None:
 def test_one_class_alone_gives_zero_and_finite_gradients() -> None:
     module = contrast()
     maps = [torch.randn(1, 4, SIZE, SIZE, requires_grad=True), torch.randn(1, 6, SIZE, SIZE, requires_grad=True)]
-    loss = module(maps, [torch.zeros(1, SIZE, SIZE, dtype=torch.long)] * 2)
+    loss = module(maps, Candidates(torch.zeros(2, 1, SIZE, SIZE, dtype=torch.long), 1))
     loss.backward()
     assert float(loss.detach()) == 0
 
 
-def test_registered_positives_change_only_the_anchors_that_have_one() -> None:
-    module = contrast()
-    maps = [torch.randn(2, 4, SIZE, SIZE), torch.randn(2, 6, SIZE, SIZE)]
-    classes = [torch.randint(0, 3, (2, SIZE, SIZE), generator=torch.Generator().manual_seed(1))] * 2
+def given(module: PixelContrast, labelled: int = 1) -> tuple[list[torch.Tensor], Candidates]:
+    classes = torch.randint(0, 3, (2, SIZE, SIZE), generator=torch.Generator().manual_seed(1))
+    return [unit(2, 4, SIZE, SIZE), unit(2, 6, SIZE, SIZE)], Candidates(classes.expand(2, -1, -1, -1), labelled)
 
-    def run(found: bool) -> float:
-        def registered(anchors: Anchors) -> tuple[torch.Tensor, torch.Tensor]:
-            n = len(anchors.embedding)
-            return unit(n, 128, seed=5), torch.full((n,), found)
 
-        torch.manual_seed(3)
-        return module(maps, classes, registered).item()
+def loss_with(module: PixelContrast, **told: float) -> float:
+    """The loss where every anchor, or none, has a registered positive about which this is told."""
+
+    def registered(anchors: Anchors) -> Positives:
+        n = len(anchors.embedding)
+        label, weight = told.get("label"), told.get("weight")
+        return Positives(
+            unit(n, 128, seed=5),
+            torch.full((n,), bool(told.get("found", True))),
+            None if label is None else torch.full((n,), int(label)),
+            None if weight is None else torch.full((n,), float(weight)),
+        )
 
     torch.manual_seed(3)
-    plain = module(maps, classes).item()
-    assert run(False) == pytest.approx(plain, abs=1e-7)
-    assert abs(run(True) - plain) > 1e-3
+    return module(*given(module), registered).item()
+
+
+def test_registered_positives_change_only_the_anchors_that_have_one() -> None:
+    module = contrast()
+    torch.manual_seed(3)
+    plain = module(*given(module)).item()
+    assert loss_with(module, found=False) == pytest.approx(plain, abs=1e-7)
+    assert abs(loss_with(module) - plain) > 1e-3
+
+
+def test_an_anchor_weighs_what_is_told_of_it() -> None:
+    module = contrast()
+    assert loss_with(module, weight=0.25) == pytest.approx(0.25 * loss_with(module), rel=1e-5)
+
+
+def test_negatives_of_the_registered_class_are_left_out_beside_the_registered_positive() -> None:
+    """By hand: the second term's sum over negatives lacks those of class 2; for the anchors of class 2 nothing changes."""
+    module = contrast(negatives=6)
+    anchors, positives, negatives = unit(3, 5), unit(3, 5, seed=1), unit(4, 5, seed=2)
+    left_out = torch.tensor([[True, False, False, True]]).expand(3, 4)
+    got = info_nce(anchors, positives, negatives, 0.1, left_out)
+    assert torch.allclose(got, info_nce(anchors, positives, negatives[1:3], 0.1), atol=1e-6)
+    without_any = info_nce(anchors, positives, negatives, 0.1, torch.ones(3, 4, dtype=torch.bool))
+    assert torch.allclose(without_any, torch.zeros(3), atol=1e-6)
+    assert loss_with(module, label=IGNORE) == pytest.approx(loss_with(module), rel=1e-6)
+    assert loss_with(module, label=2) < loss_with(module) - 1e-3
+    torch.manual_seed(0)
+    groups = module._sample(*given(module))
+    vectors, label = module._negatives(groups[1:])
+    assert [int((label == k).sum()) for k in range(3)] == [0, 3, 3]
+    for vector, k in zip(vectors, label, strict=True):
+        assert (groups[int(k)].embedding == vector).all(1).any()
+
+
+def test_what_is_told_of_anchors_adds_up() -> None:
+    module = contrast(anchors=20)
+    maps, candidates = given(module)
+    assert module.observations() == {f"anchors/{kind}/{k}": 0 for kind in ("labelled", "confident") for k in range(3)}
+    torch.manual_seed(0)
+    module(maps, candidates)
+    told = module.observations()
+    assert set(told) == {f"anchors/{kind}/{k}" for kind in ("labelled", "confident") for k in range(3)}
+    assert [told[f"anchors/labelled/{k}"] + told[f"anchors/confident/{k}"] for k in range(3)] == [20, 20, 20]
+    registered = candidates.label == 2
+    registered[:, 0] = False
+    torch.manual_seed(0)
+    module(maps, Candidates(candidates.label, 1, registered), lambda a: Positives(a.embedding.detach(), a.item == 0))
+    again = module.observations()
+    assert again["anchors/registered/2"] == told["anchors/confident/2"] > 0 == again["anchors/confident/2"]
+    assert again["anchors/registered/1"] == 0 and again["anchors/confident/1"] == told["anchors/confident/1"]
+    assert {key: again[f"positives/{key}"] for key in ("labelled", "confident", "registered")} == {
+        "labelled": 1,
+        "confident": 0,
+        "registered": 0,
+    }

@@ -10,7 +10,7 @@ from datasets.registration import Recipe
 from datasets.slices import IGNORE, Batch
 from methods.method import Step, Task
 from methods.parts.contrast import Anchors, ContrastHparams, PixelContrast
-from methods.registered.reps import STRIDE, RegisteredPositives
+from methods.registered.reps import STRIDE, SameClass
 from methods.registered.rsl import RegistrationHparams, RegistrationSupervision, warped_labels
 
 MakeTask = Callable[..., Task]
@@ -85,17 +85,17 @@ def test_the_source_that_agrees_with_the_pseudo_label_is_chosen(make_task: MakeT
 
 
 @pytest.fixture
-def memory(make_task: MakeTask) -> RegisteredPositives:
+def memory(make_task: MakeTask) -> SameClass:
     task = make_task()
-    return RegisteredPositives(task, task.registrations(Recipe()), 2, 1)
+    return SameClass(task, task.registrations(Recipe()), 2, 1)
 
 
-def test_places_lie_within_one_cell_of_the_true_correspondence(memory: RegisteredPositives) -> None:
+def test_places_lie_within_one_cell_of_the_true_correspondence(memory: SameClass) -> None:
     """Law 4 of CCT-R: a place mapped back lands within one memory cell of the pixel that it was found for."""
     bank = memory.bank
     for target, name in ((2, "u1"), (3, "v1")):
         for plane in range(4):
-            place = memory.places[0, 4 * target + plane].long()
+            place = memory.cells[0, 4 * target + plane].long()
             found = place >= 0
             row, column = torch.nonzero(found, as_tuple=True)
             cell = place[found]
@@ -110,10 +110,10 @@ def test_places_lie_within_one_cell_of_the_true_correspondence(memory: Registere
 
 def anchors(label: int, item: int, row: int, column: int) -> Anchors:
     one = torch.ones(1, dtype=torch.long)
-    return Anchors(label, 0 * one, item * one, row * one, column * one, torch.zeros(1, 128))
+    return Anchors(label, 0 * one, item * one, row * one, column * one, one, torch.zeros(1, 128))
 
 
-def test_a_registered_positive_is_what_was_remembered_at_the_corresponding_place(memory: RegisteredPositives) -> None:
+def test_a_registered_positive_is_what_was_remembered_at_the_corresponding_place(memory: SameClass) -> None:
     bank = memory.bank
     torch.manual_seed(0)
     contrast = PixelContrast([5, 7], 4, ContrastHparams())
@@ -122,10 +122,10 @@ def test_a_registered_positive_is_what_was_remembered_at_the_corresponding_place
     maps = [torch.randn(3, 5, 32, 32), torch.randn(3, 7, 8, 8)]
     query = plain_batch(memory_task, [0, 9], 1)  # u1, plane 1: shifted by -3 against a1
     ask = anchors(3, 1, 16, 16 - 3)
-    empty, found = memory.positives(ask, query)
+    empty, found, *_ = memory.positives(ask, query)
     assert not found.any() and not empty.any()  # nothing remembered yet
     memory.remember(maps, contrast, seen)
-    positive, found = memory.positives(ask, query)
+    positive, found, *_ = memory.positives(ask, query)
     assert found.all()
     centre = (16 // STRIDE) * STRIDE + STRIDE // 2
     with torch.no_grad():
@@ -138,17 +138,17 @@ def test_a_registered_positive_is_what_was_remembered_at_the_corresponding_place
     assert torch.allclose(positive[0], torch.nn.functional.normalize(both.sum(0), dim=0), atol=1e-5)
 
 
-def test_a_place_of_another_class_or_an_unvisited_slice_is_no_positive(memory: RegisteredPositives) -> None:
+def test_a_place_of_another_class_or_an_unvisited_slice_is_no_positive(memory: SameClass) -> None:
     contrast = PixelContrast([5, 7], 4, ContrastHparams())
     task = Task(4, 1, None, memory.bank, lambda recipe: None, lambda volume, recipe: [])  # type: ignore[arg-type]
     memory.remember([torch.randn(2, 5, 32, 32), torch.randn(2, 7, 8, 8)], contrast, plain_batch(task, [1, 8], 1))
     query = plain_batch(task, [0, 9, 10], 1)
-    assert memory.positives(anchors(3, 1, 16, 13), query)[1].all()
-    assert not memory.positives(anchors(1, 1, 16, 13), query)[1].any()  # the cell there is class 3
-    assert not memory.positives(anchors(3, 2, 16, 13), query)[1].any()  # plane 2 was never visited
+    assert memory.positives(anchors(3, 1, 16, 13), query).found.all()
+    assert not memory.positives(anchors(1, 1, 16, 13), query).found.any()  # the cell there is class 3
+    assert not memory.positives(anchors(3, 2, 16, 13), query).found.any()  # plane 2 was never visited
 
 
-def test_remembered_features_lie_where_the_pixels_came_from(make_task: MakeTask, memory: RegisteredPositives) -> None:
+def test_remembered_features_lie_where_the_pixels_came_from(make_task: MakeTask, memory: SameClass) -> None:
     """Under augmentation the memory of a slice is the same, up to cells that moved out, as without it."""
     contrast = PixelContrast([2, 2], 4, ContrastHparams())
     bank = memory.bank
