@@ -32,12 +32,15 @@ from benchmark.ground.files import seal, set_aside, unseal, write_atomically
 from benchmark.ground.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
-from datasets.registration.pairs import Kind, Known, Pair, TargetRegistration
+from datasets.registration.fusion import Fused, Fusion
+from datasets.registration.pairs import Candidate, Kind, Known, TargetRegistration
 from datasets.registration.similarity import Similarity
-from datasets.registration.transform import Transform, vote, vote_by_similarity, warp_image, warp_label
+from datasets.registration.transform import Transform, vote, warp_image, warp_label
 
 __all__ = [
     "Candidate",
+    "Fused",
+    "Fusion",
     "Recipe",
     "Registrations",
     "Transform",
@@ -46,7 +49,6 @@ __all__ = [
     "configuration",
     "fill_cache",
     "vote",
-    "vote_by_similarity",
     "warp_image",
     "warp_label",
 ]
@@ -59,24 +61,6 @@ class Recipe(NamedTuple):
 
     kind: Kind = "deformable"
     similarity: Similarity = "lncc"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A labelled volume (index ``source``) that was registered to a target, with the outcome."""
-
-    source: int
-    pair: Pair
-
-    @property
-    def transform(self) -> Transform:
-        """The map between target and source voxels."""
-        return self.pair.transform
-
-    @property
-    def similarity(self) -> float:
-        """Correlation after registration, where the source's organs land, in [-1, 1]."""
-        return self.pair.after
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datasets.dataset import Volume
-from datasets.registration import Candidate, Recipe, Registrations, _Work, vote, warp_label
+from datasets.registration import Candidate, Recipe, Registrations, _Work, warp_label
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
 from datasets.registration.pairs import Kind, Pair, TargetRegistration
 from datasets.registration.similarity import box, correlation
@@ -214,11 +214,6 @@ def test_global_correlation_is_pearson_s_with_weights() -> None:
 def test_box_has_the_right_gradient() -> None:
     x = torch.rand(1, 2, 3, 5, 4, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: box(t, (3, 5, 3)), (x,))
-
-
-def test_vote_is_weighted_and_leaves_out_what_is_ignored() -> None:
-    labels = torch.tensor([[1, 2, IGNORE, IGNORE], [2, 2, 3, IGNORE], [2, 1, IGNORE, IGNORE]], dtype=torch.uint8)
-    assert vote(labels, torch.tensor([0.5, 0.2, 0.2])).tolist() == [1, 2, 3, IGNORE]
 
 
 def study() -> list[Volume]:
