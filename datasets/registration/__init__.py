@@ -32,7 +32,7 @@ from benchmark.ground.files import seal, set_aside, unseal, write_atomically
 from benchmark.ground.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
-from datasets.registration.fusion import Fused, Fusion
+from datasets.registration.fusion import CONFIG, Fused, Fusion
 from datasets.registration.pairs import Candidate, Kind, Known, TargetRegistration
 from datasets.registration.similarity import Similarity
 from datasets.registration.transform import Transform, vote, warp_image, warp_label
@@ -67,8 +67,8 @@ class Recipe(NamedTuple):
 class Registrations:
     """For each of the training volumes its accepted sources, best similarity first, and the rejected ones.
 
-    A source is a labelled volume of another case. A pair is rejected where registration did not improve similarity over centred grids;
-    the control "identity" keeps all.
+    A source is a labelled volume of another case. A pair is rejected where registration did not improve similarity over centred grids,
+    and where the similarity is behind the target's best by more than ``behind``; the control "identity" keeps all.
     """
 
     candidates: list[list[Candidate]]
@@ -150,8 +150,12 @@ def cache_files(studies: Sequence[Study], folder: Path, device: torch.device) ->
 
 
 def configuration(recipe: Recipe) -> dict[str, Any]:
-    """Everything that decides how volumes are registered: the cache goes by it, and so does a cell that uses registrations."""
-    return RegistrationConfig(similarity=recipe.similarity).model_dump()
+    """Everything that decides how volumes are registered and labels fused: a cell that uses registrations goes by it."""
+    return _config(recipe).model_dump() | {"fusion": CONFIG.model_dump()}
+
+
+def _config(recipe: Recipe) -> RegistrationConfig:
+    return RegistrationConfig(similarity=recipe.similarity)
 
 
 class _Work:
@@ -159,10 +163,11 @@ class _Work:
 
     def __init__(self, volumes: list[Volume], folder: Path, device: torch.device, recipe: Recipe) -> None:
         self.volumes, self.kind = volumes, recipe.kind
-        key = hashlib.sha256(json.dumps(configuration(recipe), sort_keys=True).encode()).hexdigest()[:12]
+        config = _config(recipe)
+        key = hashlib.sha256(json.dumps(config.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
         self.folder = folder / f"{key}-{device.type}"
         self.labelled = [i for i, volume in enumerate(volumes) if volume.label is not None]
-        self.engine = Engine(RegistrationConfig(**configuration(recipe)), device)
+        self.engine = Engine(config, device)
         self.frames = [frame_of(volume) for volume in volumes]
         self.images = [_content(volume) for volume in volumes]
         self.names = {i: _labelled_content(self.images[i], volumes[i].label) for i in self.labelled}
@@ -199,7 +204,10 @@ class _Work:
 
     def accepted(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those that methods get to see; the control "identity" keeps all."""
-        return [c for c in candidates if c.pair.accepted or self.kind == "identity"]
+        if self.kind == "identity":
+            return candidates
+        best = max((c.similarity for c in candidates), default=0.0)
+        return [c for c in candidates if c.pair.accepted and c.similarity >= best - self.engine.config.behind]
 
 
 def _content(volume: Volume) -> str:

@@ -60,6 +60,8 @@ class RegistrationConfig(BaseModel):
     """In plane; the affine stage finds the other axis's."""
     centre_pull: float = 0.4
     """Loss of correlation for a shift of 100 units in plane, quadratic."""
+    slice_pull: float = 1.0
+    """The same along the slice axis: a stack is planned on its organs. The first place is right in .54 of pairs with 0, .71 with 1 (ACDC)."""
     scale_pull: float = 0.5
     """Loss of correlation for a scale of e (or 1/e), quadratic in the logarithm."""
     turns: tuple[float, ...] = (0.0, -80.0, 80.0)
@@ -78,6 +80,8 @@ class RegistrationConfig(BaseModel):
     """Sources of a target that go on from the search to the affine stage."""
     keep: int = 6
     """Sources of a target that go on from the affine to the deformable stage."""
+    behind: float = 0.1
+    """A source whose similarity is behind that of its target's best by more than this is rejected."""
     texture_grid: tuple[int, int, int] = (16, 72, 72)
     texture_step: tuple[float, float, float] = (9.0, 3.0, 3.0)
     affine_grid: tuple[int, int, int] = (11, 28, 28)
@@ -205,8 +209,9 @@ class Engine:
         fixed, moving = (normalise_locally(i, seen_there, wide) for i, seen_there in ((image, inside), (moving, seen)))
         scores = template_correlation(fixed, inside, moving, soften(mask, (3, 3, 3)) * seen)
         expected = (turn.mT * source.centre).sum(-1)  # where a mere turn of the volume would put the organs
-        off_centre = ((shift - expected[:, None, None, None])[..., 1:] / 100).square().sum(-1)
-        scores = scores - c.centre_pull * off_centre - penalty[:, None, None, None]
+        pull = shift.new_tensor([c.slice_pull, c.centre_pull, c.centre_pull])
+        off_centre = (pull * ((shift - expected[:, None, None, None]) / 100).square()).sum(-1)
+        scores = scores - off_centre - penalty[:, None, None, None]
         found = []
         for _ in range(c.starts):
             value, index = scores.flatten().max(0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,22 +17,32 @@ from datasets.registration.similarity import local_correlation
 from datasets.registration.transform import Transform, vote, warp_label
 from datasets.slices import tensor_of
 
-LOOK_STEP = (9.0, 3.0, 3.0)
-"""Between the points at which images are compared, in units of the source's organs."""
-LOOK_WINDOW = (3, 9, 9)
-"""Points of a comparison: 12 units to each side in plane."""
-FLOOR = 0.05
-"""The least weight, before it is raised to ``SHARPNESS``: where no source is alike, all vote."""
-SHARPNESS = 6.0
+
+class FusionConfig(BaseModel):
+    """How alike images are at a place, and what that weighs. Steps in units of the source's organs (mm for a heart)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: int = 1
+    step: tuple[float, float, float] = (9.0, 3.0, 3.0)
+    """Between the points at which images are compared."""
+    window: tuple[int, int, int] = (3, 9, 9)
+    """Points of a comparison: 12 units to each side in plane."""
+    floor: float = 0.05
+    """The least correlation that is told from none: where no source is alike, all vote."""
+    sharpness: float = 6.0
+    """Power of the correlation that is a vote's weight."""
+
+
+CONFIG = FusionConfig()
 
 
 def local_similarity(transform: Transform, source: Prepared, target: Prepared) -> Tensor:
     """Correlation of the warped source with the target about each voxel of the target, in [-1, 1]: (D, H, W)."""
-    z, y, x = (n * u for n, u in zip(LOOK_STEP, source.unit, strict=True))
+    z, y, x = (n * u for n, u in zip(CONFIG.step, source.unit, strict=True))
     there = target.coarser((z, y, x))
     at = transform.to_source_mm(there.frame.to_mm(there.frame.voxels())).view(1, *there.frame.shape, 3)
     moving = sample(source.coarser((z, y, x)), at)[0]
-    alike = local_correlation(moving, there.image, LOOK_WINDOW)
+    alike = local_correlation(moving, there.image, CONFIG.window)
     return F.interpolate(alike, target.frame.shape, mode="trilinear", align_corners=False)[0, 0]
 
 
@@ -60,7 +71,7 @@ class Fusion:
             return Fused(*vote(stack, torch.ones(1)))
         there = prepare(target, torch.device("cpu"))
         alike = torch.stack([local_similarity(c.transform, self._prepare(c.source), there) for c in candidates])
-        return Fused(*vote(stack, alike.clamp(min=FLOOR) ** SHARPNESS))
+        return Fused(*vote(stack, alike.clamp(min=CONFIG.floor) ** CONFIG.sharpness))
 
     def _prepare(self, source: int) -> Prepared:
         if source not in self.prepared:

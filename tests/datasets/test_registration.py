@@ -297,6 +297,19 @@ def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(
     assert sum(map(len, found.rejected)) == 4 and not any(found.candidates)
 
 
+def test_a_source_far_behind_the_best_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(self: _Work, target: int) -> list[Candidate]:
+        frame = frame_of(self.volumes[target])
+        pairs = [Pair(Transform(frame, frame, torch.eye(3, 4)), 0.1, alike, 0.0, 0.0) for alike in (0.6, 0.53, 0.45)]
+        return [Candidate(source, pair) for source, pair in enumerate(pairs)] if target == 3 else []
+
+    monkeypatch.setattr(_Work, "register", found)
+    registrations = Registrations.load(study(), Recipe(), tmp_path, CPU)
+    assert [c.source for c in registrations.candidates[3]] == [0, 1]
+    assert [c.source for c in registrations.rejected[3]] == [2]
+    assert len(Registrations.load(study(), Recipe("identity"), tmp_path, CPU).candidates[3]) == 3
+
+
 def test_without_a_spacing_the_field_of_view_is_assumed() -> None:
     volume = Volume("a", "a", np.zeros((1, 19, 100, 100), np.float32), None, (10.0, 1.0, 1.0), spacing_known=False)
     assert frame_of(volume).spacing == pytest.approx((5.0, 3.5, 3.5))
