@@ -13,15 +13,15 @@ from torch import Tensor
 
 from benchmark.ground.registry import register
 from datasets.dataset import Volume
-from datasets.registration import Fusion, Recipe
-from datasets.slices import IGNORE
+from datasets.registration import Recipe, vote_by_similarity, warp_label
+from datasets.slices import IGNORE, tensor_of
 from methods.method import Propagator, Task
 from methods.registered.rsl import TransformHparams
 
 
 @register("label_propagation")
 class LabelPropagation(Propagator):
-    """The vote of the best registered labelled volumes, weighted by local similarity; or the label of the best one alone."""
+    """The vote of the best registered labelled volumes, weighted by similarity; or the label of the best one alone."""
 
     class Hparams(TransformHparams):
         source: Literal["vote", "similarity"] = Field(
@@ -33,11 +33,13 @@ class LabelPropagation(Propagator):
             return self.recipe
 
     def build(self, task: Task) -> None:
-        self.fusion = Fusion([v for v in task.bank.volumes if v.label is not None])
+        self.labels = [tensor_of(v.label) for v in task.bank.volumes if v.label is not None]
 
     def segment(self, volume: Volume) -> dict[str, Tensor]:
         found = self.task.register(volume, self.hp.recipe)
         if not found:
             return {"propagated": torch.zeros(volume.image.shape[1:], dtype=torch.uint8)}
-        label = self.fusion(found if self.hp.source == "vote" else found[:1], volume).label
+        found = found if self.hp.source == "vote" else found[:1]
+        labels = [warp_label(c.transform, self.labels[c.source]) for c in found]
+        label, _ = vote_by_similarity(labels, [c.similarity for c in found])
         return {"propagated": label.where(label != IGNORE, 0)}

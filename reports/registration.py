@@ -47,7 +47,7 @@ def summary(quality: Quality) -> list[str]:
     related = pairs["after"].corr(pairs["dice"]) if len(pairs) > 2 else float("nan")
     return [
         f"{len(pairs)} pairs registered to {pairs['volume'].nunique()} volumes, {quality.dropped} others dropped as less alike;"
-        f" {accepted} accepted, {len(pairs) - accepted} rejected (no more alike than unregistered, or far behind the best)",
+        f" {accepted} accepted, {len(pairs) - accepted} rejected (no more alike than unregistered)",
         f"folded {100 * pairs['folded'].mean():.2f} % of the field on average, {100 * pairs['folded'].max():.2f} % at worst;"
         f" {pairs['seconds'].mean():.1f} s a pair; correlation of similarity and Dice {related:.2f}",
     ]

@@ -32,15 +32,12 @@ from benchmark.ground.files import seal, set_aside, unseal, write_atomically
 from benchmark.ground.workers import follow_parent
 from datasets.dataset import Volume
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
-from datasets.registration.fusion import CONFIG, Fused, Fusion
-from datasets.registration.pairs import Candidate, Kind, Known, TargetRegistration
+from datasets.registration.pairs import Kind, Known, Pair, TargetRegistration
 from datasets.registration.similarity import Similarity
-from datasets.registration.transform import Transform, vote, warp_image, warp_label
+from datasets.registration.transform import Transform, vote, vote_by_similarity, warp_image, warp_label
 
 __all__ = [
     "Candidate",
-    "Fused",
-    "Fusion",
     "Recipe",
     "Registrations",
     "Transform",
@@ -49,6 +46,7 @@ __all__ = [
     "configuration",
     "fill_cache",
     "vote",
+    "vote_by_similarity",
     "warp_image",
     "warp_label",
 ]
@@ -64,11 +62,29 @@ class Recipe(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A labelled volume (index ``source``) that was registered to a target, with the outcome."""
+
+    source: int
+    pair: Pair
+
+    @property
+    def transform(self) -> Transform:
+        """The map between target and source voxels."""
+        return self.pair.transform
+
+    @property
+    def similarity(self) -> float:
+        """Correlation after registration, where the source's organs land, in [-1, 1]."""
+        return self.pair.after
+
+
+@dataclass(frozen=True)
 class Registrations:
     """For each of the training volumes its accepted sources, best similarity first, and the rejected ones.
 
-    A source is a labelled volume of another case. A pair is rejected where registration did not improve similarity over centred grids,
-    and where the similarity is behind the target's best by more than ``behind``; the control "identity" keeps all.
+    A source is a labelled volume of another case. A pair is rejected where registration did not improve similarity over centred grids;
+    the control "identity" keeps all.
     """
 
     candidates: list[list[Candidate]]
@@ -150,12 +166,8 @@ def cache_files(studies: Sequence[Study], folder: Path, device: torch.device) ->
 
 
 def configuration(recipe: Recipe) -> dict[str, Any]:
-    """Everything that decides how volumes are registered and labels fused: a cell that uses registrations goes by it."""
-    return _config(recipe).model_dump() | {"fusion": CONFIG.model_dump()}
-
-
-def _config(recipe: Recipe) -> RegistrationConfig:
-    return RegistrationConfig(similarity=recipe.similarity)
+    """Everything that decides how volumes are registered: the cache goes by it, and so does a cell that uses registrations."""
+    return RegistrationConfig(similarity=recipe.similarity).model_dump()
 
 
 class _Work:
@@ -163,11 +175,10 @@ class _Work:
 
     def __init__(self, volumes: list[Volume], folder: Path, device: torch.device, recipe: Recipe) -> None:
         self.volumes, self.kind = volumes, recipe.kind
-        config = _config(recipe)
-        key = hashlib.sha256(json.dumps(config.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
+        key = hashlib.sha256(json.dumps(configuration(recipe), sort_keys=True).encode()).hexdigest()[:12]
         self.folder = folder / f"{key}-{device.type}"
         self.labelled = [i for i, volume in enumerate(volumes) if volume.label is not None]
-        self.engine = Engine(config, device)
+        self.engine = Engine(RegistrationConfig(**configuration(recipe)), device)
         self.frames = [frame_of(volume) for volume in volumes]
         self.images = [_content(volume) for volume in volumes]
         self.names = {i: _labelled_content(self.images[i], volumes[i].label) for i in self.labelled}
@@ -204,10 +215,7 @@ class _Work:
 
     def accepted(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those that methods get to see; the control "identity" keeps all."""
-        if self.kind == "identity":
-            return candidates
-        best = max((c.similarity for c in candidates), default=0.0)
-        return [c for c in candidates if c.pair.accepted and c.similarity >= best - self.engine.config.behind]
+        return [c for c in candidates if c.pair.accepted or self.kind == "identity"]
 
 
 def _content(volume: Volume) -> str:

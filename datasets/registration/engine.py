@@ -3,8 +3,9 @@
 The source of a pair is a labelled volume, and its own label tells where its organs are: similarity is looked at there (a soft, dilated
 mask). The target's label is never used. The obvious engines (mutual information, centred affine) make labels worse on this data.
 
-1. Search: the source's organ region is a template; its weighted normalised cross-correlation with the locally normalised target is
-   computed for all shifts, a few scales and, where the layout stores no orientation, a few turns, by convolution.
+1. Search: the source's organ region is a template; its weighted normalised cross-correlation with the target, the mean of that of
+   intensities and of locally normalised ones, is computed for all shifts, a few scales and, where the layout stores no orientation, a
+   few turns, by convolution. Of 64 pairs of ACDC the first place is right in .81 by intensities, .77 locally normalised, .86 by the mean.
 2. Affine: Adam on local NCC around the best places found, pulled towards the search's result; the best place is kept.
 3. Deformable: a stationary velocity field, Adam on local NCC with a smoothness term; invertible, zero at the region's rim.
 
@@ -61,7 +62,8 @@ class RegistrationConfig(BaseModel):
     centre_pull: float = 0.4
     """Loss of correlation for a shift of 100 units in plane, quadratic."""
     slice_pull: float = 1.0
-    """The same along the slice axis: a stack is planned on its organs. The first place is right in .54 of pairs with 0, .71 with 1 (ACDC)."""
+    """The same along the slice axis, for stacks are planned on the organs: of 96 pairs of ACDC the first place is right in .54 with 0 and
+    in .71 with 1."""
     scale_pull: float = 0.5
     """Loss of correlation for a scale of e (or 1/e), quadratic in the logarithm."""
     turns: tuple[float, ...] = (0.0, -80.0, 80.0)
@@ -80,8 +82,6 @@ class RegistrationConfig(BaseModel):
     """Sources of a target that go on from the search to the affine stage."""
     keep: int = 6
     """Sources of a target that go on from the affine to the deformable stage."""
-    behind: float = 0.1
-    """A source whose similarity is behind that of its target's best by more than this is rejected."""
     texture_grid: tuple[int, int, int] = (16, 72, 72)
     texture_step: tuple[float, float, float] = (9.0, 3.0, 3.0)
     affine_grid: tuple[int, int, int] = (11, 28, 28)
@@ -92,7 +92,7 @@ class RegistrationConfig(BaseModel):
     warp_grid: tuple[int, int, int] = (11, 44, 44)
     warp_step: tuple[float, float, float] = (9.0, 3.2, 3.2)
     control_grid: tuple[int, int, int] = (7, 16, 16)
-    warp_steps: tuple[int, int] = (12, 6)
+    warp_steps: tuple[int, int] = (15, 10)
     """At half the points in plane and at all."""
     smoothness: float = 2.0
     window: tuple[int, int, int] = (3, 5, 5)
@@ -206,8 +206,10 @@ class Engine:
         assert mask is not None
         shift = lattice(c.search_grid, c.search_step, self.device)
         image, inside, _ = sample(target, shift)
-        fixed, moving = (normalise_locally(i, seen_there, wide) for i, seen_there in ((image, inside), (moving, seen)))
-        scores = template_correlation(fixed, inside, moving, soften(mask, (3, 3, 3)) * seen)
+        weight = soften(mask, (3, 3, 3)) * seen
+        fixed, texture = normalise_locally(image, inside, wide), normalise_locally(moving, seen, wide)
+        scores = template_correlation(image * inside, inside, moving, weight)
+        scores = (scores + template_correlation(fixed, inside, texture, weight)) / 2
         expected = (turn.mT * source.centre).sum(-1)  # where a mere turn of the volume would put the organs
         pull = shift.new_tensor([c.slice_pull, c.centre_pull, c.centre_pull])
         off_centre = (pull * ((shift - expected[:, None, None, None]) / 100).square()).sum(-1)
@@ -282,11 +284,11 @@ class Engine:
             scene = _Scene(self, sources, targets, places, c.warp_grid, c.warp_step, half)
             grid = scene.points.shape[1:4]
             for _ in range(steps):
-                field = F.interpolate(exponential(velocity * rim, reach, SQUARINGS_CLIMBED), grid, mode="trilinear", align_corners=True)
-                moved = scene.points + scene.place[:, None, None, None] + field.movedim(1, -1)
-                optimiser.step(
-                    -scene.similarity(_apply_grid(affine, moved)) + c.smoothness * _roughness(velocity * rim, reach)
+                field = F.interpolate(
+                    exponential(velocity * rim, reach, SQUARINGS_CLIMBED), grid, mode="trilinear", align_corners=True
                 )
+                moved = scene.points + scene.place[:, None, None, None] + field.movedim(1, -1)
+                optimiser.step(-scene.similarity(_apply_grid(affine, moved)) + c.smoothness * _roughness(velocity * rim, reach))
         final = (velocity * rim).detach()
         return [
             replace(t, velocity=v.clone(), centre=p.clone(), reach=reach)
@@ -385,7 +387,9 @@ def _texture(source: Prepared, c: RegistrationConfig, half: bool) -> Tensor:
         (d, h, w), (z, y, x), window = c.texture_grid, c.texture_step, (3, 5, 5)
         if half:
             h, w, y, x, window = h // 2, w // 2, 2 * y, 2 * x, (3, 3, 3)
-        image, inside, mask = sample(source.coarser((z, y, x)), lattice((d, h, w), (z, y, x), source.image.device) + source.centre)
+        image, inside, mask = sample(
+            source.coarser((z, y, x)), lattice((d, h, w), (z, y, x), source.image.device) + source.centre
+        )
         assert mask is not None
         source.memory["texture", half] = torch.cat([image, soften(mask, window) * inside], 1)
     return source.memory["texture", half]

@@ -39,24 +39,6 @@ class Pair:
         return self.after > self.before
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A labelled volume (index ``source``) that was registered to a target, with the outcome."""
-
-    source: int
-    pair: Pair
-
-    @property
-    def transform(self) -> Transform:
-        """The map between target and source voxels."""
-        return self.pair.transform
-
-    @property
-    def similarity(self) -> float:
-        """Correlation after registration, where the source's organs land, in [-1, 1]."""
-        return self.pair.after
-
-
 class TargetRegistration:
     """Registers ``names`` (sources) to one target by stages; ``known`` is read and added to.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from datasets.dataset import Dataset, Volume
-from datasets.registration import Candidate, Fusion, Recipe, Registrations, warp_image, warp_label
+from datasets.registration import Candidate, Recipe, Registrations, vote_by_similarity, warp_image, warp_label
 from datasets.registration.engine import frame_of
 from datasets.registration.transform import Transform
 from datasets.slices import tensor_of
@@ -40,7 +40,7 @@ class Quality:
 
     scores: a row per volume and class (columns volume, class, STAGES), Dice; NaN where a volume lacks the class and nothing found it.
         before: centred grids, mean over registered pairs; after: mean over accepted ones; similarity: the most similar source; vote: of
-        accepted sources, weighted by local similarity; oracle: the source whose label is best, which only the mask can tell.
+        accepted sources, weighted by similarity; oracle: the source whose label is best, which only the mask can tell.
     pairs: a row per registered pair (volume, source, before, after, folded, seconds, accepted, dice); before and after are similarities.
     dropped: pairs that did not go on after the search or the affine stage.
     """
@@ -60,7 +60,6 @@ class Quality:
 def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folder: Path, device: str) -> Quality:
     """Quality of the registrations of ``volumes`` (the training volumes, labelled ones with their label), from the cache in ``folder``."""
     registrations = Registrations.load(volumes, recipe, folder, torch.device(device))
-    fusion = Fusion(volumes)
     scores, pairs, found = [], [], []
     dropped = 0
     for index, volume in enumerate(volumes):
@@ -69,7 +68,7 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
         truth = _truth(dataset, volume)
         kept, rejected = registrations.candidates[index], registrations.rejected[index]
         dropped += sum(v.label is not None and v.case != volume.case for v in volumes) - len(kept) - len(rejected)
-        labels = [fusion.carried(candidate) for candidate in (*kept, *rejected)]
+        labels = [_carried(candidate, volumes) for candidate in (*kept, *rejected)]
         each = [_dice(label, truth, dataset) for label in labels]
         for candidate, values in zip((*kept, *rejected), each, strict=True):
             pairs.append(_pair_row(volume, volumes[candidate.source], candidate, float(np.nanmean(values)), candidate in kept))
@@ -80,7 +79,7 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
             columns["before"] = np.mean(centred, 0).tolist()
         if kept:
             each = each[: len(kept)]
-            voted = fusion(kept, volume, labels[: len(kept)]).label
+            voted, _ = vote_by_similarity(labels[: len(kept)], [candidate.similarity for candidate in kept])
             columns["after"], columns["oracle"] = np.mean(each, 0).tolist(), max(each, key=np.nanmean)
             columns["similarity"], columns["vote"] = each[0], _dice(voted, truth, dataset)
         for k, name in enumerate(dataset.classes[1:]):
@@ -98,6 +97,10 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
 def _truth(dataset: Dataset, volume: Volume) -> Tensor:
     (same,) = (v for v in dataset.read(volume.case, labels=True) if v.name == volume.name)
     return tensor_of(same.label)
+
+
+def _carried(candidate: Candidate, volumes: tuple[Volume, ...]) -> Tensor:
+    return warp_label(candidate.transform, tensor_of(volumes[candidate.source].label))
 
 
 def _centred(source: Volume, target: Volume) -> Tensor:
@@ -138,5 +141,5 @@ def _example(dataset: Dataset, volumes: tuple[Volume, ...], index: int, candidat
         warp_image(candidate.transform, tensor_of(source.image[0]))[plane].numpy(),
         truth[plane].numpy(),
         _centred(source, volume)[plane].numpy(),
-        Fusion(volumes).carried(candidate)[plane].numpy(),
+        _carried(candidate, volumes)[plane].numpy(),
     )

@@ -52,14 +52,6 @@ def local_statistics(image: Tensor, window: tuple[int, int, int]) -> Tensor:
     return torch.cat([mean, (square - mean**2).clamp(min=0)], 1)
 
 
-def local_correlation(a: Tensor, b: Tensor, window: tuple[int, int, int], known: Tensor | None = None) -> Tensor:
-    """Correlation in the window about every point, (N, 1, d, h, w) each; known: ``local_statistics`` of ``b``, where at hand."""
-    mean_b, variance_b = (local_statistics(b, window) if known is None else known).split(1, 1)
-    mean_a, square_a, product = box(torch.cat([a, a * a, a * b], 1), window).split(1, 1)
-    spread = (square_a - mean_a**2).clamp(min=0) * variance_b
-    return (product - mean_a * mean_b) / torch.sqrt(spread + EPSILON**2)
-
-
 def correlation(
     a: Tensor, b: Tensor, weight: Tensor, window: tuple[int, int, int], kind: Similarity, known: Tensor | None = None
 ) -> Tensor:
@@ -70,7 +62,11 @@ def correlation(
     """
     total = weight.sum((1, 2, 3, 4)) + EPSILON
     if kind == "lncc":
-        return (local_correlation(a, b, window, known) * weight).sum((1, 2, 3, 4)) / total
+        mean_b, variance_b = (local_statistics(b, window) if known is None else known).split(1, 1)
+        mean_a, square_a, product = box(torch.cat([a, a * a, a * b], 1), window).split(1, 1)
+        spread = (square_a - mean_a**2).clamp(min=0) * variance_b
+        value = (product - mean_a * mean_b) / torch.sqrt(spread + EPSILON**2)
+        return (value * weight).sum((1, 2, 3, 4)) / total
     products = torch.cat([a, b, a * a, b * b, a * b], 1)
     mean_a, mean_b, square_a, square_b, product = ((products * weight).sum((2, 3, 4)) / total[:, None]).unbind(1)
     spread = (square_a - mean_a**2).clamp(min=0) * (square_b - mean_b**2).clamp(min=0)

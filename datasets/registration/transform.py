@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from datasets.slices import IGNORE
 
 SQUARINGS = 6
+VOTE_SHARPNESS = 10.0
 
 
 @dataclass(frozen=True)
@@ -172,15 +173,19 @@ def warp_image(transform: Transform, image: Tensor) -> Tensor:
     return F.grid_sample(image[None, None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
 
 
-def vote(labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted majority of labels (M, ...) uint8, and its confidence: the winner's share of the weight, float32 in [0, 1].
+def vote_by_similarity(labels: list[Tensor], similarities: list[float]) -> tuple[Tensor, Tensor]:
+    """The vote of warped labels (D, H, W) weighted by softmax(10 similarity), and its confidence; see ``vote``."""
+    return vote(torch.stack(labels), torch.softmax(VOTE_SHARPNESS * torch.tensor(similarities), 0))
 
-    weights: (M,), or as the labels. IGNORE takes no part, and stays where nobody votes, with confidence 0.
+
+def vote(labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted majority of labels (M, ...) uint8 with weights (M,), and its confidence: the winner's share of the weight, in [0, 1].
+
+    IGNORE takes no part, and stays where nobody votes, with confidence 0.
     """
     classes = [int(k) for k in labels.unique() if k != IGNORE] or [IGNORE]
-    if weights.ndim == 1:
-        weights = weights.view(-1, *[1] * (labels.ndim - 1))
-    scores = torch.stack([((labels == k) * weights).sum(0) for k in classes])
+    shape = (-1, *[1] * (labels.ndim - 1))
+    scores = torch.stack([((labels == k) * weights.view(shape)).sum(0) for k in classes])
     total, best = scores.sum(0), scores.argmax(0)
     voted = (total > 0) & (labels != IGNORE).any(0)
     winner = torch.tensor(classes, dtype=torch.uint8)[best]

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.registration import Fusion, Recipe, Registrations
-from datasets.slices import IGNORE, Batch, resize_label
+from datasets.registration import Recipe, Registrations, vote_by_similarity, warp_label
+from datasets.slices import IGNORE, Batch, resize_label, tensor_of
 from methods.method import Method, Segmenter, Step, Task, tunable
 from methods.parts.losses import supervised_loss
 
@@ -44,10 +44,13 @@ class RegistrationHparams(TransformHparams, Method.Hparams):
     rsl_source: Literal["similarity", "agreement", "vote"] = Field(
         "vote",
         description="which warped label a target learns from: best image similarity, best agreement with the current pseudo-label, "
-        "or a vote of all candidates weighted by local similarity, which measured best [choice]",
+        "or a vote of all candidates weighted by softmax(10 similarity), which measured best [choice]",
     )
     rsl_confidence: float = Field(
-        0, ge=0, le=1, description="share of the vote below which RSL ignores a pixel; 0 ignores none; with rsl_source=vote [choice]"
+        0,
+        ge=0,
+        le=1,
+        description="share of the vote below which RSL ignores a pixel; 0 ignores none; with rsl_source=vote [choice]",
     )
     rsl_refresh: float = tunable(
         0.1, low=0.02, high=0.3, minimum=0.001, maximum=1, doc="part of the steps between two looks at the agreement [choice]"
@@ -120,18 +123,17 @@ class RegistrationSupervision(nn.Module):
 def warped_labels(task: Task, registrations: Registrations, voted: bool, confidence: float = 0) -> Tensor:
     """Warped labels on the bank's slices: (M, S, P, P) uint8, best similarity first; IGNORE where a volume has fewer candidates.
 
-    voted: M = 1, the vote of all candidates weighted by local similarity, instead of the candidates themselves; IGNORE where the winner's
-    share is below ``confidence``. Labels are warped on the volume's native grid and then resized as its own label would be.
+    voted: M = 1, the vote of all candidates weighted by similarity, instead of the candidates themselves; IGNORE where the winner's share
+    is below ``confidence``. Labels are warped on the volume's native grid and then resized as its own label would be.
     """
     bank = task.bank
-    fusion = Fusion(bank.volumes)
     stacks: list[list[Tensor]] = []
     for target, volume in enumerate(bank.volumes):
         candidates = registrations.candidates[target] if volume.label is None else []
-        labels = [fusion.carried(c) for c in candidates]
+        labels = [warp_label(c.transform, tensor_of(bank.volumes[c.source].label)) for c in candidates]
         if voted and labels:
-            fused = fusion(candidates, volume, labels)
-            labels = [fused.label.where(fused.confidence >= confidence, IGNORE)]
+            label, share = vote_by_similarity(labels, [c.similarity for c in candidates])
+            labels = [label.where(share >= confidence, IGNORE)]
         stacks.append([resize_label(label, bank.size) for label in labels])
     most = max(1, max(map(len, stacks)))
     empty = [torch.full((v.image.shape[1], bank.size, bank.size), IGNORE, dtype=torch.uint8) for v in bank.volumes]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datasets.dataset import Volume
-from datasets.registration import Candidate, Recipe, Registrations, _Work, warp_label
+from datasets.registration import Candidate, Recipe, Registrations, _Work, vote, warp_label
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig, frame_of, prepare
 from datasets.registration.pairs import Kind, Pair, TargetRegistration
 from datasets.registration.similarity import box, correlation
@@ -216,6 +216,13 @@ def test_box_has_the_right_gradient() -> None:
     assert torch.autograd.gradcheck(lambda t: box(t, (3, 5, 3)), (x,))
 
 
+def test_vote_is_weighted_leaves_out_what_is_ignored_and_says_how_sure_it_is() -> None:
+    labels = torch.tensor([[1, 2, IGNORE, IGNORE], [2, 2, 3, IGNORE], [2, 1, IGNORE, IGNORE]], dtype=torch.uint8)
+    label, confidence = vote(labels, torch.tensor([0.5, 0.2, 0.2]))
+    assert label.dtype == torch.uint8 and label.tolist() == [1, 2, 3, IGNORE]
+    assert confidence.tolist() == pytest.approx([5 / 9, 7 / 9, 1, 0])
+
+
 def study() -> list[Volume]:
     return [
         heart("a_1", labelled=True),
@@ -295,19 +302,6 @@ def test_a_pair_that_registration_did_not_improve_is_rejected_and_counted(
     monkeypatch.setattr(_Work, "register", worse)
     found = Registrations.load(study(), Recipe("affine"), tmp_path, CPU)
     assert sum(map(len, found.rejected)) == 4 and not any(found.candidates)
-
-
-def test_a_source_far_behind_the_best_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(self: _Work, target: int) -> list[Candidate]:
-        frame = frame_of(self.volumes[target])
-        pairs = [Pair(Transform(frame, frame, torch.eye(3, 4)), 0.1, alike, 0.0, 0.0) for alike in (0.6, 0.53, 0.45)]
-        return [Candidate(source, pair) for source, pair in enumerate(pairs)] if target == 3 else []
-
-    monkeypatch.setattr(_Work, "register", found)
-    registrations = Registrations.load(study(), Recipe(), tmp_path, CPU)
-    assert [c.source for c in registrations.candidates[3]] == [0, 1]
-    assert [c.source for c in registrations.rejected[3]] == [2]
-    assert len(Registrations.load(study(), Recipe("identity"), tmp_path, CPU).candidates[3]) == 3
 
 
 def test_without_a_spacing_the_field_of_view_is_assumed() -> None:
