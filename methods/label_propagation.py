@@ -41,5 +41,5 @@ class LabelPropagation(Propagator):
             return {"propagated": torch.zeros(volume.image.shape[1:], dtype=torch.uint8)}
         found = found if self.hp.source == "vote" else found[:1]
         labels = [warp_label(c.transform, self.labels[c.source]) for c in found]
-        label = vote_by_similarity(labels, [c.similarity for c in found])
+        label, _ = vote_by_similarity(labels, [c.similarity for c in found])
         return {"propagated": label.where(label != IGNORE, 0)}

@@ -3,10 +3,13 @@
 The source of a pair is a labelled volume, and its own label tells where its organs are: similarity is looked at there (a soft, dilated
 mask). The target's label is never used. The obvious engines (mutual information, centred affine) make labels worse on this data.
 
-1. Search: the source's organ region is a template; its weighted normalised cross-correlation with the locally normalised target is
-   computed for all shifts, a few scales and, where the layout stores no orientation, a few turns, by convolution.
+1. Search: the source's organ region is a template; its weighted normalised cross-correlation with the target, the mean of that of
+   intensities and of locally normalised ones, is computed for all shifts, a few scales and, where the layout stores no orientation, a
+   few turns, by convolution. Of 64 pairs of ACDC the first place is right in .81 by intensities, .77 locally normalised, .86 by the mean.
 2. Affine: Adam on local NCC around the best places found, pulled towards the search's result; the best place is kept.
 3. Deformable: a stationary velocity field, Adam on local NCC with a smoothness term; invertible, zero at the region's rim.
+
+Both climb at half the points first, and every stage sees volumes averaged to its step. What is made of a volume alone is made once.
 
 Coordinates are zyx from a volume's centre, in units of the source's organs: 25 units are the standard deviation of its organ voxels (a
 heart in mm), along the slice axis and in plane. The same grids then fit a hippocampus and an abdomen. Where a layout stores no
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -26,28 +29,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.dataset import Volume
-from datasets.registration.similarity import Similarity, correlation, normalise_locally, soften, template_correlation
+from datasets.registration.similarity import (
+    Similarity,
+    correlation,
+    local_statistics,
+    normalise_locally,
+    soften,
+    template_correlation,
+)
 from datasets.registration.transform import Frame, Transform, exponential
 from datasets.slices import tensor_of
 
 ASSUMED_VIEW = (95.0, 350.0, 350.0)
 SPREAD = 25.0
 """Standard deviation of a source's organ voxels, in the engine's units."""
+SQUARINGS_CLIMBED = 4
+"""Of the exponential while it is optimised; what is found goes through more."""
 
 
 class RegistrationConfig(BaseModel):
     """Sizes and effort. Grids are (z, y, x) points at steps in units of the source's organs (mm for a heart)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: int = 2
+    version: int = 3
     similarity: Similarity = "lncc"
     """What the affine and the deformable stage climb, and by which pairs are judged."""
     search_grid: tuple[int, int, int] = (13, 29, 29)
     search_step: tuple[float, float, float] = (10.0, 10.0, 10.0)
     template_grid: tuple[int, int, int] = (9, 13, 13)
     scales: tuple[float, ...] = (0.8, 1.0, 1.25)
+    """In plane; the affine stage finds the other axis's."""
     centre_pull: float = 0.4
     """Loss of correlation for a shift of 100 units in plane, quadratic."""
+    slice_pull: float = 1.0
+    """The same along the slice axis, for stacks are planned on the organs: of 96 pairs of ACDC the first place is right in .54 with 0 and
+    in .71 with 1."""
     scale_pull: float = 0.5
     """Loss of correlation for a scale of e (or 1/e), quadratic in the logarithm."""
     turns: tuple[float, ...] = (0.0, -80.0, 80.0)
@@ -62,22 +78,25 @@ class RegistrationConfig(BaseModel):
     """Places closer than this in plane, and with the same turn, are one."""
     trust: float = 0.5
     """Weight of the search's correlation beside the affine stage's in the choice among a source's places."""
-    refine: int = 6
+    refine: int = 8
     """Sources of a target that go on from the search to the affine stage."""
-    keep: int = 3
+    keep: int = 6
     """Sources of a target that go on from the affine to the deformable stage."""
     texture_grid: tuple[int, int, int] = (16, 72, 72)
     texture_step: tuple[float, float, float] = (9.0, 3.0, 3.0)
     affine_grid: tuple[int, int, int] = (11, 28, 28)
     affine_step: tuple[float, float, float] = (9.0, 5.0, 5.0)
-    affine_steps: int = 40
+    affine_steps: tuple[int, int] = (20, 10)
+    """At half the points in plane, for all places, and at all points, for the best place of each source."""
     affine_pull: float = 0.5
     warp_grid: tuple[int, int, int] = (11, 44, 44)
     warp_step: tuple[float, float, float] = (9.0, 3.2, 3.2)
     control_grid: tuple[int, int, int] = (7, 16, 16)
-    warp_steps: int = 25
+    warp_steps: tuple[int, int] = (15, 10)
+    """At half the points in plane and at all."""
     smoothness: float = 2.0
     window: tuple[int, int, int] = (3, 5, 5)
+    half_window: tuple[int, int, int] = (3, 3, 3)
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,23 @@ class Prepared:
     mask: Tensor | None
     centre: Tensor
     unit: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    memory: dict[object, Tensor] = field(default_factory=dict, compare=False)
+    """What was made of the volume already, whatever its frame's units: it serves all pairs of the volume."""
+
+    def coarser(self, step: tuple[float, float, float]) -> Prepared:
+        """The same field of view, averaged over as many voxels as ``step`` holds along each axis."""
+        size = [max(1, n // max(1, int(t / s))) for n, s, t in zip(self.frame.shape, self.frame.spacing, step, strict=True)]
+        shape = (size[0], size[1], size[2])
+        if shape == self.frame.shape:
+            return self
+        z, y, x = (s * n / m for s, n, m in zip(self.frame.spacing, self.frame.shape, shape, strict=True))
+        mask = None if self.mask is None else self._averaged("mask", self.mask, shape)
+        return replace(self, image=self._averaged("image", self.image, shape), frame=Frame(shape, (z, y, x)), mask=mask)
+
+    def _averaged(self, name: str, image: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        if (name, shape) not in self.memory:
+            self.memory[name, shape] = F.adaptive_avg_pool3d(image, shape)
+        return self.memory[name, shape]
 
     def in_units(self, unit: tuple[float, float, float]) -> Prepared:
         """The same volume with its frame and centre in units of ``unit`` mm."""
@@ -163,17 +199,21 @@ class Engine:
         """The best ``starts`` maps over shifts, scales and turns, (starts, 16): correlation, affine (12), the organs' place (3) mm."""
         c = self.config
         wide = (3, 7, 7)
+        source, target = source.coarser(c.search_step), target.coarser(c.search_step)
         linear, turn, penalty = self._search_maps(turned=not (source.oriented and target.oriented))
         template = lattice(c.template_grid, c.search_step, self.device).expand(len(linear), -1, -1, -1, -1)
         moving, seen, mask = sample(source, source.centre + _apply_grid(F.pad(linear, (0, 1)), template))
         assert mask is not None
         shift = lattice(c.search_grid, c.search_step, self.device)
         image, inside, _ = sample(target, shift)
-        fixed, moving = (normalise_locally(i, seen_there, wide) for i, seen_there in ((image, inside), (moving, seen)))
-        scores = template_correlation(fixed, inside, moving, soften(mask, (3, 3, 3)) * seen)
+        weight = soften(mask, (3, 3, 3)) * seen
+        fixed, texture = normalise_locally(image, inside, wide), normalise_locally(moving, seen, wide)
+        scores = template_correlation(image * inside, inside, moving, weight)
+        scores = (scores + template_correlation(fixed, inside, texture, weight)) / 2
         expected = (turn.mT * source.centre).sum(-1)  # where a mere turn of the volume would put the organs
-        off_centre = ((shift - expected[:, None, None, None])[..., 1:] / 100).square().sum(-1)
-        scores = scores - c.centre_pull * off_centre - penalty[:, None, None, None]
+        pull = shift.new_tensor([c.slice_pull, c.centre_pull, c.centre_pull])
+        off_centre = (pull * ((shift - expected[:, None, None, None]) / 100).square()).sum(-1)
+        scores = scores - off_centre - penalty[:, None, None, None]
         found = []
         for _ in range(c.starts):
             value, index = scores.flatten().max(0)
@@ -190,35 +230,40 @@ class Engine:
         """The linear maps that the search tries and their rotations, (M, 3, 3) each, and what each map costs, (M,)."""
         c = self.config
         maps, rotations, costs = [], [], []
-        for z, yx, turn in itertools.product(c.scales, c.scales, c.turns if turned else (0.0,)):
+        for yx, turn in itertools.product(c.scales, c.turns if turned else (0.0,)):
             cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
             rotations.append([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
-            maps.append([[z, 0.0, 0.0], [0.0, yx * cos, -yx * sin], [0.0, yx * sin, yx * cos]])
-            costs.append(c.scale_pull * (math.log(z) ** 2 + math.log(yx) ** 2) + c.turn_pull * (turn / 90) ** 2)
+            maps.append([[1.0, 0.0, 0.0], [0.0, yx * cos, -yx * sin], [0.0, yx * sin, yx * cos]])
+            costs.append(c.scale_pull * math.log(yx) ** 2 + c.turn_pull * (turn / 90) ** 2)
         device = self.device
         return torch.tensor(maps, device=device), torch.tensor(rotations, device=device), torch.tensor(costs, device=device)
 
     def refine(
-        self, sources: list[Prepared], targets: list[Prepared], starts: list[Transform], places: list[Tensor]
+        self,
+        sources: list[Prepared],
+        targets: list[Prepared],
+        starts: list[Transform],
+        places: list[Tensor],
+        half: bool = False,
     ) -> list[Transform]:
-        """Affine transforms from the search's, by Adam on local NCC around the organs' places; all pairs in one batch."""
+        """Affine transforms from the search's, by Adam on local NCC around the organs' places; all pairs in one batch.
+
+        half: looks at half the points in plane.
+        """
         c = self.config
-        scene = _Scene(self, sources, targets, places, lattice(c.affine_grid, c.affine_step, self.device))
+        scene = _Scene(self, sources, targets, places, c.affine_grid, c.affine_step, half)
         start = torch.stack([t.affine for t in starts])
         landed = _apply(start, scene.place)
         one = torch.eye(3, device=self.device)
         bend = torch.zeros(len(sources), 3, 3, device=self.device, requires_grad=True)
         move = torch.zeros(len(sources), 3, device=self.device, requires_grad=True)
-        optimiser = torch.optim.Adam([{"params": [bend], "lr": 0.02}, {"params": [move], "lr": 1.0}])
-        for _ in range(c.affine_steps):
+        optimiser = _Adam({bend: 0.02, move: 1.0})
+        for _ in range(c.affine_steps[0 if half else 1]):
             linear = _multiply(one + bend, start[:, :, :3])
             at = _apply_grid(
                 torch.cat([linear, (landed + move)[..., None]], 2), scene.points.expand(len(start), -1, -1, -1, -1)
             )
-            loss = -scene.similarity(at) + c.affine_pull * (bend**2).sum((1, 2))
-            optimiser.zero_grad()
-            loss.sum().backward()
-            optimiser.step()
+            optimiser.step(-scene.similarity(at) + c.affine_pull * (bend**2).sum((1, 2)))
         with torch.no_grad():
             linear = _multiply(one + bend, start[:, :, :3])
             offset = landed + move - (linear * scene.place[:, None, :]).sum(-1)
@@ -230,19 +275,20 @@ class Engine:
     ) -> list[Transform]:
         """Deformable transforms on top of affine ones; all pairs in one batch."""
         c = self.config
-        scene = _Scene(self, sources, targets, places, lattice(c.warp_grid, c.warp_step, self.device))
         affine = torch.stack([t.affine for t in starts])
         reach = self.reach
         rim = _rim(c.control_grid, self.device)
         velocity = torch.zeros(len(sources), 3, *c.control_grid, device=self.device, requires_grad=True)
-        optimiser = torch.optim.Adam([velocity], lr=0.8)
-        for _ in range(c.warp_steps):
-            field = F.interpolate(exponential(velocity * rim, reach), c.warp_grid, mode="trilinear", align_corners=True)
-            moved = scene.points + scene.place[:, None, None, None] + field.movedim(1, -1)
-            loss = -scene.similarity(_apply_grid(affine, moved)) + c.smoothness * _roughness(velocity * rim, reach)
-            optimiser.zero_grad()
-            loss.sum().backward()
-            optimiser.step()
+        optimiser = _Adam({velocity: 0.8})
+        for half, steps in zip((True, False), c.warp_steps, strict=True):
+            scene = _Scene(self, sources, targets, places, c.warp_grid, c.warp_step, half)
+            grid = scene.points.shape[1:4]
+            for _ in range(steps):
+                field = F.interpolate(
+                    exponential(velocity * rim, reach, SQUARINGS_CLIMBED), grid, mode="trilinear", align_corners=True
+                )
+                moved = scene.points + scene.place[:, None, None, None] + field.movedim(1, -1)
+                optimiser.step(-scene.similarity(_apply_grid(affine, moved)) + c.smoothness * _roughness(velocity * rim, reach))
         final = (velocity * rim).detach()
         return [
             replace(t, velocity=v.clone(), centre=p.clone(), reach=reach)
@@ -251,10 +297,20 @@ class Engine:
 
     @torch.no_grad()
     def similarity(
-        self, sources: list[Prepared], targets: list[Prepared], transforms: list[Transform], places: list[Tensor]
+        self,
+        sources: list[Prepared],
+        targets: list[Prepared],
+        transforms: list[Transform],
+        places: list[Tensor],
+        half: bool = False,
     ) -> list[float]:
-        """Similarity where the source's organs land, of each pair under its transform, on the finest grid about the organs' place."""
-        scene = _Scene(self, sources, targets, places, lattice(self.config.warp_grid, self.config.warp_step, self.device))
+        """Similarity where the source's organs land, of each pair under its transform, about the organs' place.
+
+        On the finest grid, or with ``half`` the points of the affine stage.
+        """
+        c = self.config
+        grid, step = (c.affine_grid, c.affine_step) if half else (c.warp_grid, c.warp_step)
+        scene = _Scene(self, sources, targets, places, grid, step, half)
         at = []
         for transform, place in zip(transforms, places, strict=True):
             voxels = transform.target.to_voxels((scene.points + place).view(-1, 3))
@@ -262,37 +318,81 @@ class Engine:
         return scene.similarity(torch.cat(at)).tolist()
 
 
+class _Adam:
+    """Adam (Kingma and Ba, ICLR 2015); that of ``torch.optim`` loads torch's compiler, four CPU seconds in every process.
+
+    rates: the step's size for each parameter.
+    """
+
+    def __init__(self, rates: dict[Tensor, float]) -> None:
+        self.rates, self.count = rates, 0
+        self.means, self.squares = ([torch.zeros_like(p) for p in rates] for _ in range(2))
+
+    def step(self, losses: Tensor) -> None:
+        """One step down the sum of ``losses``."""
+        gradients = torch.autograd.grad(losses.sum(), list(self.rates))
+        self.count += 1
+        with torch.no_grad():
+            for (p, rate), g, mean, square in zip(self.rates.items(), gradients, self.means, self.squares, strict=True):
+                mean.lerp_(g, 0.1)
+                square.lerp_(g * g, 0.001)
+                spread = (square / (1 - 0.999**self.count)).sqrt() + 1e-8
+                p.sub_(rate / (1 - 0.9**self.count) * mean / spread)
+
+
 class _Scene:
     """What a stage looks at: targets at ``points`` (1, d, h, w, 3) about the organs' places, and the sources around their organs.
 
-    place: (N, 3).
+    place: (N, 3). half: half the points in plane, over the same extent, and volumes as coarse.
     """
 
     def __init__(
-        self, engine: Engine, sources: list[Prepared], targets: list[Prepared], places: list[Tensor], points: Tensor
+        self,
+        engine: Engine,
+        sources: list[Prepared],
+        targets: list[Prepared],
+        places: list[Tensor],
+        grid: tuple[int, int, int],
+        step: tuple[float, float, float],
+        half: bool,
     ) -> None:
         c = self.config = engine.config
-        self.points, self.place = points, torch.stack(places)
-        seen = [sample(t, points + p) for t, p in zip(targets, places, strict=True)]
+        self.window = c.half_window if half else c.window
+        z, y, x = step
+        if half:
+            d, h, w = grid
+            grid = (d, (h + 1) // 2, (w + 1) // 2)
+            z, y, x = (s * (n - 1) / (m - 1) for s, n, m in zip(step, (d, h, w), grid, strict=True))
+        self.points, self.place = lattice(grid, (z, y, x), engine.device), torch.stack(places)
+        seen = [sample(t.coarser((z, y, x)), self.points + p) for t, p in zip(targets, places, strict=True)]
         self.fixed, self.valid = torch.cat([s[0] for s in seen]), torch.cat([s[1] for s in seen])
+        self.known = local_statistics(self.fixed, self.window)
         self.centre = torch.stack([s.centre for s in sources])[:, None, None, None]
-        self.reach = points.new_tensor([n * s / 2 for n, s in zip(c.texture_grid, c.texture_step, strict=True)])
-        grid = lattice(c.texture_grid, c.texture_step, engine.device)
-        textures: dict[int, Tensor] = {}
-        for source in sources:
-            if id(source) not in textures:
-                image, inside, mask = sample(source, grid + source.centre)
-                assert mask is not None
-                textures[id(source)] = torch.cat([image, inside, soften(mask, (3, 5, 5))], 1)
-        self.textures = torch.cat([textures[id(source)] for source in sources])
+        self.reach = self.points.new_tensor([n * s / 2 for n, s in zip(c.texture_grid, c.texture_step, strict=True)])
+        textures = [_texture(source, c, half) for source in sources]
+        self.images, self.weights = torch.cat([t[:, :1] for t in textures]), torch.cat([t[:, 1:] for t in textures])
 
     def similarity(self, at: Tensor) -> Tensor:
         """Of the targets with the sources at points (N, d, h, w, 3): (N,)."""
         grid = ((at - self.centre) / self.reach).flip(-1)
-        found = F.grid_sample(self.textures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        moving, inside, mask = found.split(1, 1)
-        weight = (mask * inside * self.valid).detach()
-        return correlation(moving, self.fixed, weight, self.config.window, self.config.similarity)
+        moving = F.grid_sample(self.images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        with torch.no_grad():
+            weight = F.grid_sample(self.weights, grid, mode="bilinear", padding_mode="zeros", align_corners=False) * self.valid
+        return correlation(moving, self.fixed, weight, self.window, self.config.similarity, self.known)
+
+
+def _texture(source: Prepared, c: RegistrationConfig, half: bool) -> Tensor:
+    """A source around its organs: intensities, and weight by the organs' soft mask; (1, 2, d, h, w), made once."""
+    if ("texture", half) not in source.memory:
+        (d, h, w), (z, y, x), window = c.texture_grid, c.texture_step, (3, 5, 5)
+        if half:
+            h, w, y, x, window = h // 2, w // 2, 2 * y, 2 * x, (3, 3, 3)
+        image, inside, mask = sample(
+            source.coarser((z, y, x)), lattice((d, h, w), (z, y, x), source.image.device) + source.centre
+        )
+        assert mask is not None
+        source.memory["texture", half] = torch.cat([image, soften(mask, window) * inside], 1)
+    return source.memory["texture", half]
 
 
 def _apply(affine: Tensor, points: Tensor) -> Tensor:

@@ -121,15 +121,22 @@ class TargetRegistration:
             Transform(s.frame, t.frame, row[1:13].view(3, 4)) for s, t, (_, row) in zip(sources, targets, tried, strict=True)
         ]
         places = [row[13:16] for _, row in tried]
+        coarse = self.engine.refine(sources, targets, starts, places, half=True)
+        alike = self.engine.similarity(sources, targets, coarse, places, half=True)
+        best = [
+            max(
+                (j for j, (source, _) in enumerate(tried) if source == i),
+                key=lambda j: alike[j] + config.trust * float(tried[j][1][0]),
+            )
+            for i in todo
+        ]
+        sources, targets, places, starts = ([of[j] for j in best] for of in (sources, targets, places, coarse))
         found = self.engine.refine(sources, targets, starts, places)
         after = self.engine.similarity(sources, targets, found, places)
         seconds = (time.perf_counter() - began) / len(todo)
-        for i in todo:
-            mine = [j for j, (source, _) in enumerate(tried) if source == i]
-            best = max(mine, key=lambda j: after[j] + config.trust * float(tried[j][1][0]))
+        for i, j, value, transform, place in zip(todo, best, after, found, places, strict=True):
             before = float(self._known(i, "identity")[0])
-            spent = seconds + float(tried[best][1][16])
-            self._note(i, "affine", after[best], before, spent, found[best], places[best])
+            self._note(i, "affine", value, before, seconds + float(tried[j][1][16]), transform, place)
 
     def _deformable(self, todo: list[int]) -> None:
         began = time.perf_counter()

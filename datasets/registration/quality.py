@@ -79,7 +79,7 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
             columns["before"] = np.mean(centred, 0).tolist()
         if kept:
             each = each[: len(kept)]
-            voted = vote_by_similarity(labels[: len(kept)], [candidate.similarity for candidate in kept])
+            voted, _ = vote_by_similarity(labels[: len(kept)], [candidate.similarity for candidate in kept])
             columns["after"], columns["oracle"] = np.mean(each, 0).tolist(), max(each, key=np.nanmean)
             columns["similarity"], columns["vote"] = each[0], _dice(voted, truth, dataset)
         for k, name in enumerate(dataset.classes[1:]):

@@ -35,6 +35,10 @@ class Frame:
         z, y, x = (s / u for s, u in zip(self.spacing, unit, strict=True))
         return Frame(self.shape, (z, y, x))
 
+    def axes(self) -> list[Tensor]:
+        """mm from the centre along each axis, (D,), (H,) and (W,) float32."""
+        return [(torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * s for n, s in zip(self.shape, self.spacing, strict=True)]
+
     def voxels(self) -> Tensor:
         """All voxel coordinates, (D*H*W, 3) float32."""
         return torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in self.shape))
@@ -62,6 +66,23 @@ class Transform:
     def to_source(self, points: Tensor) -> Tensor:
         """Target voxel coordinates (n, 3) zyx to source voxel coordinates."""
         return self.source.to_voxels(self.to_source_mm(self.target.to_mm(points)))
+
+    def everywhere(self) -> Tensor:
+        """``to_source`` of all target voxels, (D, H, W, 3), in a fifth of the time: an affine map adds up along the axes, and the
+        deformation is looked at in its region alone.
+        """
+        axes = self.target.axes()
+        z, y, x = (axis[:, None] * self.affine[:, k] for k, axis in enumerate(axes))
+        found = (z + self.affine[:, 3])[:, None, None] + y[None, :, None] + x[None, None]
+        if self.velocity is not None and self.centre is not None and self.reach is not None:
+            at = [(axis - c) / r for axis, c, r in zip(axes, self.centre, self.reach, strict=True)]
+            region = tuple((a.abs() < 1).nonzero().flatten() for a in at)
+            if all(map(len, region)):
+                block = tuple(slice(int(r[0]), int(r[-1]) + 1) for r in region)
+                grid = torch.stack(torch.meshgrid(*(a[b] for a, b in zip(at, block, strict=True)), indexing="ij"), -1)
+                moved = sample_field(self._displacement(1.0), grid.view(-1, 3)) @ self.affine[:, :3].T
+                found[block] += moved.view(grid.shape)
+        return self.source.to_voxels(found)
 
     def to_target(self, points: Tensor) -> Tensor:
         """Source voxel coordinates (n, 3) zyx to target voxel coordinates: the inverse of ``to_source``."""
@@ -95,18 +116,22 @@ class Transform:
     def _deform(self, mm: Tensor, sign: float) -> Tensor:
         if self.velocity is None or self.centre is None or self.reach is None:
             return mm
+        return mm + sample_field(self._displacement(sign), (mm - self.centre) / self.reach)
+
+    def _displacement(self, sign: float) -> Tensor:
+        """exp(v) or its inverse as displacements (3, d, h, w) mm over the region."""
+        assert self.velocity is not None and self.reach is not None
         finer = [2 * n - 1 for n in self.velocity.shape[1:]]  # halves the steps: both directions then agree better
         velocity = F.interpolate(sign * self.velocity[None], finer, mode="trilinear", align_corners=True)
-        field = exponential(velocity, self.reach)[0]
-        return mm + sample_field(field, (mm - self.centre) / self.reach)
+        return exponential(velocity, self.reach)[0]
 
 
-def exponential(velocity: Tensor, reach: Tensor) -> Tensor:
+def exponential(velocity: Tensor, reach: Tensor, squarings: int = SQUARINGS) -> Tensor:
     """Displacement (N, 3, d, h, w) mm of exp(v) by scaling and squaring; ``reach`` is half the grid's extent in mm, (3,)."""
     axes = [torch.linspace(-1, 1, n, device=velocity.device) for n in velocity.shape[2:]]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)[None]
-    field = velocity / 2**SQUARINGS
-    for _ in range(SQUARINGS):
+    field = velocity / 2**squarings
+    for _ in range(squarings):
         at = grid + (field / reach[:, None, None, None]).movedim(1, -1)
         field = field + F.grid_sample(field, at.flip(-1), mode="bilinear", padding_mode="zeros", align_corners=True)
     return field
@@ -134,30 +159,35 @@ def warp_label(transform: Transform, label: Tensor, back: bool = False) -> Tenso
 
     back: the other way, a target label on the source's grid.
     """
-    grid, carry = (transform.source, transform.to_target) if back else (transform.target, transform.to_source)
-    points = carry(grid.voxels()).round().long()
-    shape = torch.tensor(label.shape)
-    inside = ((points >= 0) & (points < shape)).all(1)
-    z, y, x = points.clamp(min=0).minimum(shape - 1).unbind(1)
-    return torch.where(inside, label[z, y, x], IGNORE).view(grid.shape).to(torch.uint8)
+    grid = transform.source if back else transform.target
+    points = transform.to_target(grid.voxels()).view(*grid.shape, 3) if back else transform.everywhere()
+    (d, h, w), (z, y, x) = label.shape, points.round_().int().unbind(-1)
+    inside = (z >= 0) & (z < d) & (y >= 0) & (y < h) & (x >= 0) & (x < w)
+    row = (z.clamp(0, d - 1) * h + y.clamp(0, h - 1)) * w + x.clamp(0, w - 1)
+    return label.flatten()[row].where(inside, IGNORE).to(torch.uint8)
 
 
 def warp_image(transform: Transform, image: Tensor) -> Tensor:
     """A source image (D, H, W) on the target's native grid, trilinear; 0 outside the source's field of view."""
-    points = transform.to_source(transform.target.voxels())
-    grid = ((points + 0.5) / torch.tensor(image.shape) * 2 - 1).flip(-1).view(1, *transform.target.shape, 3)
-    return F.grid_sample(image[None, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
+    grid = ((transform.everywhere() + 0.5) / torch.tensor(image.shape) * 2 - 1).flip(-1)
+    return F.grid_sample(image[None, None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
 
 
-def vote_by_similarity(labels: list[Tensor], similarities: list[float]) -> Tensor:
-    """The vote of warped labels (D, H, W) weighted by softmax(10 similarity)."""
+def vote_by_similarity(labels: list[Tensor], similarities: list[float]) -> tuple[Tensor, Tensor]:
+    """The vote of warped labels (D, H, W) weighted by softmax(10 similarity), and its confidence; see ``vote``."""
     return vote(torch.stack(labels), torch.softmax(VOTE_SHARPNESS * torch.tensor(similarities), 0))
 
 
-def vote(labels: Tensor, weights: Tensor) -> Tensor:
-    """Weighted majority of labels (M, ...) uint8 with weights (M,); IGNORE takes no part, and stays where nobody votes."""
+def vote(labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted majority of labels (M, ...) uint8 with weights (M,), and its confidence: the winner's share of the weight, in [0, 1].
+
+    IGNORE takes no part, and stays where nobody votes, with confidence 0.
+    """
     classes = [int(k) for k in labels.unique() if k != IGNORE] or [IGNORE]
     shape = (-1, *[1] * (labels.ndim - 1))
     scores = torch.stack([((labels == k) * weights.view(shape)).sum(0) for k in classes])
-    winner = torch.tensor(classes, dtype=torch.uint8)[scores.argmax(0)]
-    return torch.where(scores.sum(0) > 0, winner, IGNORE).to(torch.uint8)
+    total, best = scores.sum(0), scores.argmax(0)
+    voted = (total > 0) & (labels != IGNORE).any(0)
+    winner = torch.tensor(classes, dtype=torch.uint8)[best]
+    share = scores.gather(0, best[None])[0] / total.clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.where(voted, winner, IGNORE).to(torch.uint8), share.where(voted, 0.0)

@@ -46,6 +46,12 @@ class RegistrationHparams(TransformHparams, Method.Hparams):
         description="which warped label a target learns from: best image similarity, best agreement with the current pseudo-label, "
         "or a vote of all candidates weighted by softmax(10 similarity), which measured best [choice]",
     )
+    rsl_confidence: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="share of the vote below which RSL ignores a pixel; 0 ignores none; with rsl_source=vote [choice]",
+    )
     rsl_refresh: float = tunable(
         0.1, low=0.02, high=0.3, minimum=0.001, maximum=1, doc="part of the steps between two looks at the agreement [choice]"
     )
@@ -74,7 +80,7 @@ class RegistrationSupervision(nn.Module):
         self.bank = task.bank
         self.classes = task.classes
         self.hp = hp
-        self.warped = warped_labels(task, task.registrations(hp.recipe), hp.rsl_source == "vote")
+        self.warped = warped_labels(task, task.registrations(hp.recipe), hp.rsl_source == "vote", hp.rsl_confidence)
         volumes = len(self.bank.volumes)
         self.register_buffer("choice", torch.zeros(volumes, dtype=torch.long))
         self.register_buffer("overlap", torch.zeros(volumes, len(self.warped), self.classes - 1))
@@ -114,11 +120,11 @@ class RegistrationSupervision(nn.Module):
             self.mass[:, :, index - 1].index_add_(0, volumes, (found.sum((2, 3)) + told.sum((2, 3))).T.float())
 
 
-def warped_labels(task: Task, registrations: Registrations, voted: bool) -> Tensor:
+def warped_labels(task: Task, registrations: Registrations, voted: bool, confidence: float = 0) -> Tensor:
     """Warped labels on the bank's slices: (M, S, P, P) uint8, best similarity first; IGNORE where a volume has fewer candidates.
 
-    voted: M = 1, the vote of all candidates weighted by similarity, instead of the candidates themselves. Labels are warped on the
-    volume's native grid and then resized as its own label would be.
+    voted: M = 1, the vote of all candidates weighted by similarity, instead of the candidates themselves; IGNORE where the winner's share
+    is below ``confidence``. Labels are warped on the volume's native grid and then resized as its own label would be.
     """
     bank = task.bank
     stacks: list[list[Tensor]] = []
@@ -126,7 +132,8 @@ def warped_labels(task: Task, registrations: Registrations, voted: bool) -> Tens
         candidates = registrations.candidates[target] if volume.label is None else []
         labels = [warp_label(c.transform, tensor_of(bank.volumes[c.source].label)) for c in candidates]
         if voted and labels:
-            labels = [vote_by_similarity(labels, [c.similarity for c in candidates])]
+            label, share = vote_by_similarity(labels, [c.similarity for c in candidates])
+            labels = [label.where(share >= confidence, IGNORE)]
         stacks.append([resize_label(label, bank.size) for label in labels])
     most = max(1, max(map(len, stacks)))
     empty = [torch.full((v.image.shape[1], bank.size, bank.size), IGNORE, dtype=torch.uint8) for v in bank.volumes]

@@ -216,9 +216,11 @@ def test_box_has_the_right_gradient() -> None:
     assert torch.autograd.gradcheck(lambda t: box(t, (3, 5, 3)), (x,))
 
 
-def test_vote_is_weighted_and_leaves_out_what_is_ignored() -> None:
+def test_vote_is_weighted_leaves_out_what_is_ignored_and_says_how_sure_it_is() -> None:
     labels = torch.tensor([[1, 2, IGNORE, IGNORE], [2, 2, 3, IGNORE], [2, 1, IGNORE, IGNORE]], dtype=torch.uint8)
-    assert vote(labels, torch.tensor([0.5, 0.2, 0.2])).tolist() == [1, 2, 3, IGNORE]
+    label, confidence = vote(labels, torch.tensor([0.5, 0.2, 0.2]))
+    assert label.dtype == torch.uint8 and label.tolist() == [1, 2, 3, IGNORE]
+    assert confidence.tolist() == pytest.approx([5 / 9, 7 / 9, 1, 0])
 
 
 def study() -> list[Volume]:

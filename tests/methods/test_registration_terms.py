@@ -42,6 +42,20 @@ def test_the_warped_label_under_the_true_transform_is_the_label(make_task: MakeT
     assert (warped[:, :8] == IGNORE).all()  # labelled volumes have their own label
 
 
+def test_rsl_may_ignore_where_the_vote_is_unsure(make_task: MakeTask) -> None:
+    """Of two sources one has a wrong map: where they differ nothing is taught once the vote has to be sure."""
+    task = make_task()
+    found = task.registrations(Recipe())
+    for candidates in found.candidates:
+        for candidate in candidates[1:]:
+            candidate.transform.affine[2, 3] += 3
+    each = warped_labels(task, found, voted=False)
+    either, same = (each != IGNORE).any(0), (each[0] == each[1]) | (each == IGNORE).any(0)
+    (plain,), (sure,) = (warped_labels(task, found, voted=True, confidence=share) for share in (0.0, 1.0))
+    assert torch.equal(plain != IGNORE, either) and torch.equal(sure != IGNORE, either & same)
+    assert torch.equal(sure[either & same], plain[either & same]) and 0.02 < float((either & ~same).float().mean()) < 0.2
+
+
 def test_rsl_s_target_moves_with_the_augmentation(make_task: MakeTask) -> None:
     task = make_task()
     rsl = RegistrationSupervision(task, RegistrationHparams(rsl_source="similarity"))

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from benchmark.conformance import DEPTH, SHIFTS, STEPS, Subject, _candidate, blob_volume, losses, make_optimiser, train
+from benchmark.conformance.subject import STEPS, Subject, losses, make_optimiser, train
+from benchmark.conformance.task import DEPTH, SHIFTS, _candidate, blob_volume
 from benchmark.ground import registry
 from datasets.registration import Recipe, Registrations
 from datasets.slices import IGNORE, Batch, SliceBank
