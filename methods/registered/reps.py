@@ -149,7 +149,7 @@ class SamePlace(Memory):
         self.weights = torch.stack([F.pad(each, (0, k - len(each))) for each in weights], 1).to(bank.device)
         self.truth = bank.label[bank.labelled].flatten()
         told = [
-            vote(self._labels(self.pixels[:, bank.volume == v]).cpu(), self.weights[:, v].cpu())
+            vote(self._labels(self.pixels[:, bank.volume == v]).cpu(), self.weights[:, v].cpu())[0]
             for v in range(len(bank.volumes))
         ]
         self.told = torch.cat(told).to(bank.device)
