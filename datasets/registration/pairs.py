@@ -130,7 +130,8 @@ class TargetRegistration:
             )
             for i in todo
         ]
-        sources, targets, places, starts = ([of[j] for j in best] for of in (sources, targets, places, coarse))
+        sources, targets = [sources[j] for j in best], [targets[j] for j in best]
+        starts, places = [coarse[j] for j in best], [places[j] for j in best]
         found = self.engine.refine(sources, targets, starts, places)
         after = self.engine.similarity(sources, targets, found, places)
         seconds = (time.perf_counter() - began) / len(todo)
