@@ -79,7 +79,8 @@ class RegistrationConfig(BaseModel):
     refine: int = 8
     """Sources of a target that go on from the search to the affine stage."""
     keep: int = 6
-    """Sources of a target that go on from the affine to the deformable stage."""
+    """Sources of a target that go on from the affine to the deformable stage, and vote: with 6 the vote's Dice is .007 [-.012, .028] and
+    .013 [-.004, .035] above that with 3, at 3 and 7 labelled cases (16 ACDC volumes, by case)."""
     texture_grid: tuple[int, int, int] = (16, 72, 72)
     texture_step: tuple[float, float, float] = (9.0, 3.0, 3.0)
     affine_grid: tuple[int, int, int] = (11, 28, 28)
