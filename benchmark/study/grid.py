@@ -16,7 +16,6 @@ from benchmark.ground.errors import BadInput, quoted, short
 from benchmark.ground.grammar import WHOLE, as_typed, split_item, split_list
 from benchmark.ground.protocol import Protocol
 from benchmark.records.identity import Cell
-from datasets.contents import hash_of
 
 if TYPE_CHECKING:
     from datasets.dataset import Dataset
@@ -115,6 +114,7 @@ def expand(
     """All cells: each selection at each budget for each run (draw, seed). Runs are outermost, so that whole comparisons complete early;
     within a run, selections come in the order in which they were named.
     """
+    from datasets.contents import hash_of
     from datasets.draws import labelled_cases
 
     data_hash, train, groups = hash_of(dataset), dataset.split.train, dataset.train_groups

@@ -131,7 +131,7 @@ class TargetRegistration:
             for i in todo
         ]
         sources, targets = [sources[j] for j in best], [targets[j] for j in best]
-        places, starts = [places[j] for j in best], [coarse[j] for j in best]
+        starts, places = [coarse[j] for j in best], [places[j] for j in best]
         found = self.engine.refine(sources, targets, starts, places)
         after = self.engine.similarity(sources, targets, found, places)
         seconds = (time.perf_counter() - began) / len(todo)

@@ -161,7 +161,7 @@ def test_the_short_protocol_is_the_paper_s_but_for_its_steps() -> None:
         assert Step(int(part * 4_000), 4_000).ramp == Step(int(part * 30_000), 30_000).ramp
     half = get_protocol("paper-bf16").model_dump()
     assert half.pop("precision") == "bfloat16" and {key for key in half if paper[key] != half[key]} == {"name", "summary"}
-    assert list(PROTOCOLS) == ["smoke", "quick", "paper", "paper-short", "paper-bf16"]
+    assert list(PROTOCOLS) == ["smoke", "quick", "desk", "paper", "paper-short", "paper-bf16"]
 
 
 def test_the_experiment_is_plain_yaml() -> None:
