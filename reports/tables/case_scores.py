@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from reports.tables.comparable import COMPARABLE, METHOD
@@ -39,3 +41,29 @@ def case_scores(cases: pd.DataFrame) -> pd.DataFrame:
     case = ["cell", "test_set", "network", "selection", "metric", "case"]
     volumes = cases.groupby([*case, "volume"], sort=False, observed=True)["value"].mean()
     return volumes.groupby(case, sort=False, observed=True).mean().reset_index()
+
+
+def class_scores(cases: pd.DataFrame) -> pd.DataFrame:
+    """As ``case_scores``, one score per case and class: the mean over the volumes of the case."""
+    case = ["cell", "test_set", "network", "selection", "metric", "case", "class"]
+    return cases.groupby(case, sort=False, observed=True)["value"].mean().reset_index()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Scores of one metric at one budget: values (rows, runs, cases), NaN where not done or undefined; runs: (draw, seed)."""
+
+    rows: tuple[Any, ...]
+    runs: tuple[tuple[int, int], ...]
+    cases: tuple[str, ...]
+    values: np.ndarray
+
+
+def block(scores: pd.DataFrame, row: str | list[str]) -> Block:
+    """From columns draw, seed, case and value to an array; ``row`` names the columns that tell rows apart."""
+    table = scores.pivot_table(index=row, columns=["draw", "seed", "case"], values="value", observed=True)
+    columns: list[Any] = list(table.columns)
+    runs = tuple(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in columns))
+    names = sorted({case for *_, case in columns})
+    full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
+    return Block(tuple(full.index), runs, tuple(map(str, names)), full.to_numpy().reshape(len(full), len(runs), len(names)))

@@ -26,7 +26,7 @@ from reports.statistics.random_effects import (
     units_of,
 )
 from reports.statistics.resampling import Ranks, better_probability, gap_closed, interquartile_mean, rank_bootstrap
-from reports.tables.case_scores import case_scores, reported_cases
+from reports.tables.case_scores import block, case_scores, reported_cases
 from reports.tables.comparable import METHOD, SECTION, check_comparable, titled
 from reports.tables.leaderboard import unconverged
 
@@ -50,10 +50,10 @@ def verdict(found: Estimate, p: float, equivalence_p: float, level: float = 0.95
 
 @dataclass(frozen=True)
 class Field:
-    """Everything that ran at one budget on one test set: DSC of each variant for every run and case.
+    """Everything that ran at one budget on one test set: scores of each variant for every run and case, of which more is better.
 
-    section: dataset, protocol, kind, test set. scores: (variants, runs, cases) fractions, variants best first; NaN where a run of a
-    variant is not done. runs: (draw, seed). protocol_title: the protocol as titles call it.
+    section: dataset, protocol, kind, test set. scores: (variants, runs, cases) DSC fractions, or another metric, of distances the
+    negative; variants best first; NaN where a run of a variant is not done. runs: (draw, seed). protocol_title: the protocol as titles call it.
     unconverged: by variant, in words, which classes some of its runs never found.
     """
 
@@ -88,6 +88,10 @@ class Field:
     def spread(self) -> RunSpread:
         """How the variants' run means move, and their means on the scale of all runs."""
         return run_spread(mean(self.per_unit, 2))
+
+    def mean(self, place: int) -> Estimate:
+        """Of a variant, by place, over its own runs; ``spread.adjusted`` has the means on the scale of all runs."""
+        return combination(self.per_unit, np.eye(len(self.variants))[place], self.spread)
 
     def difference(self, first: int, second: int) -> Estimate:
         """Of two variants, by place: first less second over the runs that both have done, DSC fractions."""
@@ -206,7 +210,7 @@ GAPS = ["variant", "tasks", "runs", "gap", "low", "high"]
 
 
 def fields(records: Records, selection: str = "last") -> Iterator[Field]:
-    """Every budget of every section in which a run is done, in the leaderboard's order.
+    """Every budget of every section in which a run is done, by DSC, in the leaderboard's order.
 
     Raises:
         BadInput: as ``leaderboard``.
@@ -216,21 +220,32 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
     cases = reported_cases(records, ["dsc"], selection)
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
+    for _, found in fields_of(records, scores, [*SECTION, "labels"], selection):
+        yield found
+
+
+def fields_of(
+    records: Records, scores: pd.DataFrame, groups: list[str], selection: str
+) -> Iterator[tuple[tuple[Any, ...], Field]]:
+    """Each group of the scores, named by its values, as a field.
+
+    Args:
+        scores: columns of ``groups``, which begin with SECTION and labels, variant, draw, seed, case, value (more is better).
+    """
     words = unconverged(records) if selection == "last" else {}
     titles = dict(zip(records.cells["protocol"], titled(records.cells), strict=True))
-    groups: Any = scores.groupby([*SECTION, "labels"], observed=True)
-    for (*section, labels), part in groups:
-        table = part.pivot_table(index="variant", columns=["draw", "seed", "case"], values="value", observed=True)
-        runs = tuple(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in table.columns))
-        names = tuple(sorted(part["case"].unique()))
-        full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
-        values = full.to_numpy().reshape(len(full), len(runs), len(names))
-        adjusted = run_spread(mean(by_unit(values, units_of(runs)), 2)).adjusted
-        order = pd.Series(adjusted, full.index).sort_values(ascending=False, kind="stable").index
-        values = values[full.index.get_indexer(order)]
-        variants = tuple(map(str, order))
-        not_yet = {v: words[key] for v in variants if (key := (*section[:3], int(labels), v)) in words}
-        yield Field(tuple(section), int(labels), variants, runs, names, values, titles[section[1]], not_yet)
+    parts: Any = scores.groupby(groups, observed=True)
+    for key, part in parts:
+        *section, labels = key[: len(SECTION) + 1]
+        if part["value"].isna().all():
+            continue
+        made = block(part, "variant")
+        adjusted = run_spread(mean(by_unit(made.values, units_of(made.runs)), 2)).adjusted
+        order = pd.Series(adjusted).sort_values(ascending=False, kind="stable").index.to_numpy()
+        variants = tuple(str(made.rows[i]) for i in order)
+        not_yet = {v: words[where] for v in variants if (where := (*section[:3], int(labels), v)) in words}
+        title = titles[section[1]]
+        yield key, Field(tuple(section), int(labels), variants, made.runs, made.cases, made.values[order], title, not_yet)
 
 
 def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:
