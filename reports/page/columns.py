@@ -65,6 +65,7 @@ COLUMNS = [
         help="against the baseline, with p adjusted for the number of methods (Holm); equivalent: within the margin (two one-sided tests)",
     ),
     Column("better", "P(better)", digits=2, more_is_better=True, help="share of paired runs that beat the baseline's"),
+    Column("flip", "P(flip)", digits=2, help="chance that one more run of both, on these cases, turns their order"),
     Column("hd95", "HD95", digits=1),
     *_judgement("hd95"),
     Column("assd", "ASSD", digits=2),
@@ -102,7 +103,5 @@ FILTERS = [
     ("selection", "Weights", "last"),
 ]
 METRIC_COLUMNS = {
-    "DSC": ["dsc", "interval", "ranks", "shift", "judged", "better"],
-} | {
-    metric.upper(): [metric, *(column.key for column in _judgement(metric))] for metric in ("hd95", "assd", "nsd")
-}
+    "DSC": ["dsc", "interval", "ranks", "shift", "judged", "better", "flip"],
+} | {metric.upper(): [metric, *(column.key for column in _judgement(metric))] for metric in ("hd95", "assd", "nsd")}

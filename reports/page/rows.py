@@ -10,7 +10,7 @@ import pandas as pd
 from reports.page.columns import COLUMNS
 from reports.page.words import points
 from reports.tables.by_metric import ALL_CLASSES
-from reports.tables.comparable import SECTION, rows_of
+from reports.tables.comparable import rows_of
 from reports.tables.comparison import EQUIVALENT, MARGIN, UNTESTED, Field, baseline_of
 from reports.tables.leaderboard import FRACTIONS
 from reports.tables.published import published_for
@@ -18,7 +18,20 @@ from reports.tables.wording import case_seconds, cases_only, lacking_in_words, t
 
 TRACKS = {"run": "published values", "tuned": "tuned"}
 EMPTY = dict.fromkeys(
-    ["interval", "ranks", "rank", "shift", "shift_value", "judged", "better", "missed", "missed_share", "published", "verdict"]
+    [
+        "interval",
+        "ranks",
+        "rank",
+        "shift",
+        "shift_value",
+        "judged",
+        "better",
+        "flip",
+        "missed",
+        "missed_share",
+        "published",
+        "verdict",
+    ]
     + [column.key for column in COLUMNS if column.chosen]
 )
 
@@ -96,7 +109,7 @@ def _compared(fields: list[Field], baseline: str, margin: float) -> dict[tuple[A
             if variant in against:
                 row = against[variant]
                 values["shift"] = _shift_in_words(row, 100, 1)
-                values |= {"shift_value": float(row.shift), "better": float(row.better)}
+                values |= {"shift_value": float(row.shift), "better": float(row.better), "flip": float(row.flip)}
                 values["judged"] = _judged(row.verdict, row.p, margin) + _of_one_draw(field)
             found[(*field.section, field.labels, variant)] = values
     return found

@@ -22,7 +22,7 @@ ALL_CLASSES = "mean"
 GROUP = [*SECTION, "labels", "class", "metric"]
 COLUMNS = [
     *[*SECTION, "selection", "labels", "variant", "class", "metric", "mean", "low", "high", "shift", "shift_low", "shift_high"],
-    *["p", "verdict", "runs", "units", "cases"],
+    *["p", "verdict", "flip", "runs", "units", "cases"],
 ]
 
 
@@ -31,8 +31,9 @@ def by_metric(records: Records, baseline: str, selection: str = "last", margin: 
 
     mean, low, high: as the leaderboard's. shift, shift_low, shift_high: variant less baseline, in the metric's own unit (fractions,
     or ``spacing_unit``). p is adjusted over the variants (Holm), not over metrics and classes. verdict: "better" is a higher DSC or
-    NSD, or a smaller distance; "equivalent" is said of DSC alone. Structures that are in neither prediction nor truth have no
-    distance: a case without one in some run counts in means, not in intervals and tests. cases: those that do.
+    NSD, or a smaller distance; "equivalent" is said of DSC alone. flip: as ``Field.flip``. Structures that are in neither
+    prediction nor truth have no distance: a case without one in some run counts in means, not in intervals and tests. cases: those
+    that count there.
 
     Args:
         margin: DSC points within which two methods count as equivalent.
@@ -44,8 +45,8 @@ def by_metric(records: Records, baseline: str, selection: str = "last", margin: 
     cases = reported_cases(records, METRICS, selection)
     scores = pd.concat([case_scores(cases).assign(**{"class": ALL_CLASSES}), class_scores(cases).astype({"class": str})])
     scores = scores.merge(cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell"), on="cell").astype({"case": str})
-    sign = np.where(scores["metric"].isin(FRACTIONS), 1.0, -1.0)
-    scores["value"] *= sign
+    scores["class"] = scores["class"].astype("category")  # millions of rows are grouped by it
+    scores["value"] *= np.where(scores["metric"].isin(FRACTIONS), 1.0, -1.0)
     rows: list[dict[str, Any]] = []
     for key, field in fields_of(records, scores, GROUP, selection):
         where = dict(zip(GROUP, map(str, key), strict=True)) | {"labels": field.labels, "selection": selection}
@@ -69,6 +70,6 @@ def _rows(field: Field, baseline: str, metric: str, margin: float) -> list[dict[
             shift: Any = against.loc[variant]
             ends = sorted(sign * shift[end] for end in ("shift_low", "shift_high"))
             row |= {"shift": sign * shift["shift"], "shift_low": ends[0], "shift_high": ends[1]}
-            row |= {"p": shift["p"], "verdict": shift["verdict"]}
+            row |= {"p": shift["p"], "verdict": shift["verdict"], "flip": shift["flip"]}
         rows.append(row)
     return rows

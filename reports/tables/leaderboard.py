@@ -129,7 +129,7 @@ def _scores(cases: pd.DataFrame) -> pd.DataFrame:
     found = pd.concat(budgets) if budgets else pd.DataFrame(columns=[*ROW, "metric", *ENDS, *OF_DSC])
     off, *ends = (found.pivot_table(index=ROW, columns="metric", values=end).reindex(columns=METRICS) for end in ENDS)
     means += off
-    intervals = [values.add_suffix(end) for values, end in zip(ends, ENDS[1:], strict=True)]
+    intervals: list[pd.DataFrame | pd.Series] = [values.add_suffix(end) for values, end in zip(ends, ENDS[1:], strict=True)]
     intervals.append(found[found["metric"] == "dsc"].set_index(ROW)[OF_DSC])
     missed = cases[cases["metric"] == "missed"].groupby(ROW, observed=True)["value"]
     distances = cases[cases["metric"] == "hd95"].groupby(ROW, observed=True)["value"]

@@ -31,6 +31,7 @@ from reports.tables.escaping import to_csv
 from reports.tables.leaderboard import leaderboard
 from reports.writing.ablation import write_ablation
 from reports.writing.leaderboard import write_leaderboard
+from reports.writing.standings import write_standings
 from reports.writing.tuning import write_tuning
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def write_report(
     overlays: Sequence[Overlay] = (),
     margin: float = MARGIN,
 ) -> tuple[pd.DataFrame, list[Path]]:
-    """Write index.html, leaderboard.csv, .md and .tex, metrics.csv, cases.parquet, and figures/*.png and .svg; returns the leaderboard and the files.
+    """Write index.html, leaderboard.csv, .md and .tex, metrics.csv, rankings.csv, label_equivalence.csv, regret.csv, cases.parquet,
+    and figures/*.png and .svg; returns the leaderboard and the files.
 
     overlays: pictures of cases for the page; they show patients. margin: DSC points within which methods count as equivalent.
 
@@ -72,12 +74,15 @@ def write_report(
         paths.append(out / "metrics.csv")
         write_text(paths[-1], to_csv(pd.concat(measured.values())))
         rows = table_rows(measured["last"], baseline, board, found, margin)
+        files, said, folded = write_standings(records, found, baseline, out)
+        paths += files
         titles = {field.section: section_title(field) for field in found}
         best = leaderboard(records, "val")
         rows += table_rows(measured["val"], baseline, best[best["dsc"].notna()], list(fields(records, "val")), margin)
         for section, drawn in drawing:
             paths += [path for files, _ in drawn for path in files]
             sections.append({"title": titles[section], "figures": [shown for _, shown in drawn]})
+            sections += [folded[section]] if section in folded else []
     places = set(zip(records.cells["dataset"], records.cells["protocol"], strict=True))
     for ablation in (a for a in ablations if (a.dataset, a.protocol) in places):
         effects_section, files = _ablation(records, ablation, out / "ablation")
@@ -95,7 +100,7 @@ def write_report(
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    write_text(paths[-1], page(records, baseline, rows, found, sections, shown, margin))
+    write_text(paths[-1], page(records, baseline, rows, found, sections, shown, margin, said))
     return board, paths
 
 

@@ -89,7 +89,9 @@ def test_skewed_distances_of_equal_methods_differ_as_seldom_as_stated():
     rng, found = np.random.default_rng(1), []
     for _ in range(300):
         noise = rng.normal(0, 0.3, 15) + rng.normal(0, 0.2, (3, 3, 1)) + rng.normal(0, 0.4, (3, 3, 15))
-        field = Field(("d", "p", "run", "t"), 3, ("a", "b", "c"), ((0, 0), (1, 1), (2, 2)), tuple("x" * 15), -np.exp(noise), "p", {})
+        field = Field(
+            ("d", "p", "run", "t"), 3, ("a", "b", "c"), ((0, 0), (1, 1), (2, 2)), tuple("x" * 15), -np.exp(noise), "p", {}
+        )
         found.append((field.against("a")["p"] < 0.05).any())
     assert np.mean(found) <= 0.06 + 2 * np.sqrt(0.06 * 0.94 / 300)
 

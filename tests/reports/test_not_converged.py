@@ -76,7 +76,11 @@ def test_ranks_and_comparisons_are_as_if_it_had_not_run():
 
 
 def _all_classes(records, found):
-    return [row for row in table_rows(by_metric(records, "supervised"), "supervised", leaderboard(records), found) if row[2] == "mean"]
+    return [
+        row
+        for row in table_rows(by_metric(records, "supervised"), "supervised", leaderboard(records), found)
+        if row[2] == "mean"
+    ]
 
 
 def test_a_baseline_that_has_not_converged_is_no_baseline():

@@ -95,7 +95,10 @@ def test_rows_hold_what_the_leaderboard_and_the_comparison_say() -> None:
         line
         for selection in ("last", "val")
         for line in table_rows(
-            by_metric(records, "supervised", selection), "supervised", leaderboard(records, selection), list(fields(records, selection))
+            by_metric(records, "supervised", selection),
+            "supervised",
+            leaderboard(records, selection),
+            list(fields(records, selection)),
         )
     ]
     rows = pd.DataFrame(lines, columns=[column.key for column in COLUMNS])
@@ -180,7 +183,11 @@ def test_all_published_numbers_stand_beside_a_row_and_draw_0_alone_is_judged() -
     rows = [r for c in cells for r in scores(c, {"x": levels[c["cell"]], "y": levels[c["cell"]] + 0.01}, selection="val")]
     records = make_records(cells, rows)
     line = dict(
-        zip([c.key for c in COLUMNS], table_rows(by_metric(records, "supervised", "val"), "supervised", leaderboard(records, "val"), [])[0], strict=True)
+        zip(
+            [c.key for c in COLUMNS],
+            table_rows(by_metric(records, "supervised", "val"), "supervised", leaderboard(records, "val"), [])[0],
+            strict=True,
+        )
     )
     assert (
         line["verdict"] == "within reach of one more run"
