@@ -84,8 +84,9 @@ def of_labels(table: pd.DataFrame, found: list[Field]) -> list[str]:
         here = _at(table, field)
         if len(here):
             best = rows_of(here)[0]  # best first, as the field
+            said = worth(best)
             lines.append(
-                f"{_place(field)}: {best.variant} = {best.baseline} with {worth(best)} labels (DSC; in brackets 95 % over runs and cases)."
+                f"{_place(field)}: {best.variant} = {best.baseline} with {said} labels, by DSC{' (95 % interval)' * ('[' in said)}."
             )
     return lines
 

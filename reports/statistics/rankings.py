@@ -34,14 +34,17 @@ def rankings(scores: np.ndarray, level: float = 0.95) -> dict[str, Ranking]:
     cases of their means over runs. WORST_RUN: of the lowest run mean. WORST_TENTH: of the mean over a method's lowest tenth of cases.
     low and high are percentiles over RESAMPLES of runs and cases (Wiesenfarth et al., Sci. Rep. 2021, over cases).
     """
-    values = _values(scores)
+    within = stats.rankdata(-scores.round(12), axis=0)  # in each run and case: the same in every resample
+    values = _values(scores, within)
     ranks = {name: _ranked(name, value) for name, value in values.items()}
     methods, runs, cases = scores.shape
     unknown = np.full(methods, np.nan)
     if runs < 2:
         return {name: Ranking(values[name], ranks[name], unknown, unknown) for name in values}
-    rng = np.random.default_rng(0)
-    drawn = [_values(scores[:, rng.integers(runs, size=runs)][:, :, rng.integers(cases, size=cases)]) for _ in range(RESAMPLES)]
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        of = (slice(None), rng.integers(runs, size=runs)[:, None], rng.integers(cases, size=cases))
+        drawn.append(_values(scores[of], within[of]))
     found = {}
     for name in values:
         again = _ranked(name, np.stack([one[name] for one in drawn], axis=1))
@@ -50,12 +53,12 @@ def rankings(scores: np.ndarray, level: float = 0.95) -> dict[str, Ranking]:
     return found
 
 
-def _values(scores: np.ndarray) -> dict[str, np.ndarray]:
+def _values(scores: np.ndarray, within: np.ndarray) -> dict[str, np.ndarray]:
     of_case = scores.mean(1)
     tenth = -(-of_case.shape[1] // 10)
     return {
         MEAN: scores.mean((1, 2)),
-        RANKS: stats.rankdata(-scores.round(12), axis=0).mean((1, 2)),
+        RANKS: within.mean((1, 2)),
         MEDIAN: np.median(of_case, 1),
         WORST_RUN: scores.mean(2).min(1),
         WORST_TENTH: np.sort(of_case, 1)[:, :tenth].mean(1),

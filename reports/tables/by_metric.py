@@ -68,8 +68,8 @@ def _rows(field: Field, baseline: str, metric: str, margin: float) -> list[dict[
         row |= {"runs": int((~np.isnan(runs).all(1)).sum()), "units": found.runs, "cases": found.cases}
         if variant in against.index:
             shift: Any = against.loc[variant]
-            ends = sorted(sign * shift[end] for end in ("shift_low", "shift_high"))
-            row |= {"shift": sign * shift["shift"], "shift_low": ends[0], "shift_high": ends[1]}
+            ends = sorted(sign * shift[end] + 0.0 for end in ("shift_low", "shift_high"))
+            row |= {"shift": sign * shift["shift"] + 0.0, "shift_low": ends[0], "shift_high": ends[1]}
             row |= {"p": shift["p"], "verdict": shift["verdict"], "flip": shift["flip"]}
         rows.append(row)
     return rows

@@ -31,6 +31,7 @@ from reports.tables.escaping import to_csv
 from reports.tables.leaderboard import leaderboard
 from reports.writing.ablation import write_ablation
 from reports.writing.leaderboard import write_leaderboard
+from reports.writing.paper import write_paper
 from reports.writing.standings import write_standings
 from reports.writing.tuning import write_tuning
 
@@ -54,7 +55,7 @@ def write_report(
     margin: float = MARGIN,
 ) -> tuple[pd.DataFrame, list[Path]]:
     """Write index.html, leaderboard.csv, .md and .tex, metrics.csv, rankings.csv, label_equivalence.csv, regret.csv, cases.parquet,
-    and figures/*.png and .svg; returns the leaderboard and the files.
+    paper/*, and figures/*.png and .svg; returns the leaderboard and the files.
 
     overlays: pictures of cases for the page; they show patients. margin: DSC points within which methods count as equivalent.
 
@@ -75,7 +76,7 @@ def write_report(
         write_text(paths[-1], to_csv(pd.concat(measured.values())))
         rows = table_rows(measured["last"], baseline, board, found, margin)
         files, said, folded = write_standings(records, found, baseline, out)
-        paths += files
+        paths += files + write_paper(records, board, found, baseline, margin, out / "paper")
         titles = {field.section: section_title(field) for field in found}
         best = leaderboard(records, "val")
         rows += table_rows(measured["val"], baseline, best[best["dsc"].notna()], list(fields(records, "val")), margin)

@@ -74,6 +74,18 @@ def test_everything_is_written_and_the_same_records_give_the_same_bytes(written:
     assert (tmp_path / "index.html").read_bytes() == (written / "index.html").read_bytes()
 
 
+def test_rankings_labels_flips_and_a_paper_stand_in_the_report(written: Path) -> None:
+    page = (written / "index.html").read_text()
+    assert (
+        page.count("<details><summary>Show the table</summary>") == page.count("</details>") == 4
+    )  # two datasets, tuned and not
+    assert "<th>rank then mean</th>" in page and "would turn their order with a chance of" in page
+    assert "= supervised with" in page and "= supervised (tuned) with" in page
+    ranks, labels = (pd.read_csv(written / f"{name}.csv") for name in ("rankings", "label_equivalence"))
+    assert len(ranks) == 2 * 2 * 6 * 6 and set(labels["most"]) == {7}
+    assert {path.name for path in (written / "paper").iterdir()} >= {"paper.tex", "references.bib", "checklist.tex"}
+
+
 def test_the_page_needs_nothing_from_anywhere(written: Path) -> None:
     page = (written / "index.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page) and "@import" not in page and "url(" not in page

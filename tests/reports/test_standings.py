@@ -54,19 +54,23 @@ def test_a_flip_by_hand_and_nothing_of_one_run():
 
 def test_seeds_in_draws_are_split_in_the_variance_budget():
     rng = np.random.default_rng(1)
-    size = (14, 14, 6, 14)
+    size = (14, 30, 2, 14)
     planted = {
         **{"method": (0,), "draw": (1,), "seed": (1, 2), "case": (3,), "method x draw": (0, 1), "method x seed": (0, 1, 2)},
         **{"method x case": (0, 3), "rest": (0, 1, 2, 3)},
     }
-    variances = dict(zip(planted, (9.0, 9.0, 4.0, 9.0, 6.0, 4.0, 2.0, 9.0), strict=True))
-    values = np.zeros(size)
-    for name, axes in planted.items():
-        values = values + rng.normal(0, np.sqrt(variances[name]), [n if axis in axes else 1 for axis, n in enumerate(size)])
-    found = variance_shares(values)
-    assert set(found) == set(planted) and sum(found.values()) == pytest.approx(1)
-    for name in ("seed", "method x draw", "method x seed", "method x case", "rest"):
-        assert found[name] == pytest.approx(variances[name] / sum(variances.values()), rel=0.4), name
+    variances = dict(zip(planted, (9.0, 9.0, 6.0, 9.0, 6.0, 16.0, 2.0, 9.0), strict=True))
+    worlds = []
+    for _ in range(10):
+        values = np.zeros(size)
+        for name, axes in planted.items():
+            spread = np.sqrt(variances[name])
+            values = values + rng.normal(0, spread, [n if axis in axes else 1 for axis, n in enumerate(size)])
+        worlds.append(variance_shares(values))
+        assert set(worlds[-1]) == set(planted) and sum(worlds[-1].values()) == pytest.approx(1)
+    for name, variance in variances.items():
+        within = 0.5 if name in ("method", "case") else 0.2
+        assert np.mean([one[name] for one in worlds]) == pytest.approx(variance / 66, rel=within), name
 
 
 def test_regret_by_hand():
@@ -81,12 +85,14 @@ def test_regret_by_hand():
 
 
 def chosen_by_validation():
-    """cps is chosen by validation, cctr is best on the test cases by 10 points; label_propagation does not train."""
+    """cps is chosen by validation, in one run of two, cctr is best on the test cases by 10 points; label_propagation does not train."""
     cells, rows = [], []
-    known = {"supervised": (0.5, 0.5), "cps": (0.9, 0.6), "cctr": (0.8, 0.7), "label_propagation": (None, 0.9)}
+    known = {"supervised": (0.5, 0.5), "cps": (0.95, 0.6), "cctr": (0.8, 0.7), "label_propagation": (None, 0.9)}
     for variant, (validation, level) in known.items():
         for run in range(2):
-            cells.append(cell(variant, run=run) | {"validation_last": validation})
+            cells.append(
+                cell(variant, run=run) | {"validation_last": validation and validation - 0.2 * run * (variant == "cps")}
+            )
             rows += scores(cells[-1], {f"c{i}": level + 0.01 * i for i in range(4)})
     return make_records(cells, rows)
 
@@ -96,9 +102,10 @@ def test_regret_of_records_and_its_sentence():
     found = list(fields(records))
     (row,) = regrets(records, found).itertuples()
     assert (row.chosen, row.best, row.methods, row.runs) == ("cps", "cctr", 3, 2)
-    assert (row.regret, row.one_run, row.hits) == pytest.approx((0.1, 0.1, 0.0))
+    assert (row.regret, row.one_run, row.hits) == pytest.approx((0.1, 0.05, 0.5))
     (line,) = of_choices(regrets(records, found), found)
-    assert "of 3 methods the validation cases choose cps, 10.0 points below cctr" in line and "in 0 % of 2 runs" in line
+    assert "of 3 methods the validation cases choose cps, 10.0 points below cctr" in line and "5.0 points on average" in line
+    assert "in 50 % of 2 runs" in line
     unknown = make_records([cell()], scores(cell(), {"a": 0.5}))
     assert regrets(unknown, list(fields(unknown))).empty
 
