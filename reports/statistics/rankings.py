@@ -43,8 +43,8 @@ def rankings(scores: np.ndarray, level: float = 0.95) -> dict[str, Ranking]:
         return {name: Ranking(values[name], ranks[name], unknown, unknown) for name in values}
     rng, drawn = np.random.default_rng(0), []
     for _ in range(RESAMPLES):
-        of = (slice(None), rng.integers(runs, size=runs)[:, None], rng.integers(cases, size=cases))
-        drawn.append(_values(scores[of], within[of]))
+        of_run, of_case = rng.integers(0, runs, runs), rng.integers(0, cases, cases)
+        drawn.append(_values(scores[:, of_run][:, :, of_case], within[:, of_run][:, :, of_case]))
     found = {}
     for name in values:
         again = _ranked(name, np.stack([one[name] for one in drawn], axis=1))

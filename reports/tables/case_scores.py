@@ -59,11 +59,15 @@ class Block:
     values: np.ndarray
 
 
-def block(scores: pd.DataFrame, row: str | list[str]) -> Block:
-    """From columns draw, seed, case and value to an array; ``row`` names the columns that tell rows apart."""
-    table = scores.pivot_table(index=row, columns=["draw", "seed", "case"], values="value", observed=True)
-    columns: list[Any] = list(table.columns)
-    runs = tuple(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in columns))
-    names = sorted({case for *_, case in columns})
-    full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
-    return Block(tuple(full.index), runs, tuple(map(str, names)), full.to_numpy().reshape(len(full), len(runs), len(names)))
+def block(scores: pd.DataFrame, row: list[str]) -> Block:
+    """From columns draw, seed, case and value, of which some is defined, to an array; ``row`` names the columns that tell rows apart.
+
+    What has no value at all, a row, a run or a case, is left out.
+    """
+    known = scores[scores["value"].notna()]
+    rows: Any = known.groupby(row, sort=True, observed=True)
+    runs, of_run = np.unique(known[["draw", "seed"]].to_numpy(dtype=int), axis=0, return_inverse=True)
+    of_case, cases = pd.factorize(known["case"], sort=True)
+    values = np.full((rows.ngroups, len(runs), len(cases)), np.nan)
+    values[rows.ngroup().to_numpy(), of_run.ravel(), of_case] = known["value"].to_numpy()
+    return Block(tuple(rows.size().index), tuple((int(draw), int(seed)) for draw, seed in runs), tuple(map(str, cases)), values)

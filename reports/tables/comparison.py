@@ -272,7 +272,7 @@ def fields_of(
         *section, labels = key[: len(SECTION) + 1]
         if part["value"].isna().all():
             continue
-        made = block(part, "variant")
+        made = block(part, ["variant"])
         adjusted = run_spread(mean(by_unit(made.values, units_of(made.runs)), 2)).adjusted
         order = pd.Series(adjusted).sort_values(ascending=False, kind="stable").index.to_numpy()
         variants = tuple(str(made.rows[i]) for i in order)

@@ -124,7 +124,9 @@ def _scores(cases: pd.DataFrame) -> pd.DataFrame:
     scores = case_scores(cases).merge(known, on="cell")
     means = scores.pivot_table(index=ROW, columns="metric", values="value", observed=True).reindex(columns=METRICS)
     budgets = [
-        _budget(part) for _, part in scores.groupby([*BUDGET, "metric"], observed=True) if part["metric"].iloc[0] in METRICS
+        _budget(part)
+        for _, part in scores.groupby([*BUDGET, "metric"], observed=True)
+        if part["metric"].iloc[0] in METRICS and part["value"].notna().any()
     ]
     found = pd.concat(budgets) if budgets else pd.DataFrame(columns=[*ROW, "metric", *ENDS, *OF_DSC])
     off, *ends = (found.pivot_table(index=ROW, columns="metric", values=end).reindex(columns=METRICS) for end in ENDS)

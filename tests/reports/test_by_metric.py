@@ -106,3 +106,11 @@ def test_the_page_has_a_class_s_verdicts_and_a_chosen_metric_s_interval():
     low, high = map(float, rows["cctr", "mean"]["nsd_interval"].split(" to "))
     assert low < rows["cctr", "mean"]["nsd"] < high and rows["supervised", "lv"]["hd95_shift"] is None
     assert rows["cctr", "rv"]["interval"] != rows["cctr", "mean"]["interval"]
+
+
+def test_records_in_which_no_distance_is_defined_have_a_row_all_the_same():
+    one = cell()
+    records = make_records([one], scores(one, {"a": 1.0, "b": 0.9}, hd95=NAN, assd=NAN))
+    (row,) = leaderboard(records).itertuples()
+    assert row.dsc == pytest.approx(0.95) and np.isnan([row.hd95, row.hd95_low, row.assd_high]).all() and row.nsd_low <= row.nsd
+    assert set(by_metric(records, "supervised")["metric"]) == {"dsc", "nsd"}
