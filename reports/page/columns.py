@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ALL_CLASSES = "mean"
+from reports.tables.by_metric import ALL_CLASSES
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the page's table: where its value comes from, and how it is shown. An empty header is carried for filters alone."""
+    """A column of the page's table: where its value comes from, and how it is shown. An empty header is carried for filters alone.
+
+    chosen: shown only where its metric is chosen.
+    """
 
     key: str
     header: str
@@ -18,14 +21,27 @@ class Column:
     more_is_better: bool = False
     help: str = ""
     sort: str | None = None
+    chosen: bool = False
 
+
+def _judgement(metric: str) -> list[Column]:
+    """What stands beside a metric that is chosen."""
+    interval = Column(f"{metric}_interval", "95 % CI", "text", sort=metric, help=OVER, chosen=True)
+    number = f"{metric}_shift_value"
+    shift = Column(f"{metric}_shift", "vs baseline", "text", sort=number, help="difference with its 95 % interval", chosen=True)
+    judged = Column(f"{metric}_judged", "Verdict", "text", help=JUDGED, chosen=True)
+    return [interval, shift, Column(number, "", chosen=True), judged]
+
+
+OVER = "over runs and cases; over cases only where one run is done"
+JUDGED = "against the baseline, with p adjusted for the number of methods (Holm), not for metrics and classes"
 
 COLUMNS = [
     Column("method", "Method", "name"),
     Column("labels", "Labels", digits=0, help="labelled training cases"),
     Column("class", "Class", "text"),
     Column("dsc", "DSC %", digits=1, more_is_better=True),
-    Column("interval", "95 % CI", "text", sort="dsc", help="over runs and cases; over cases only where one run is done"),
+    Column("interval", "95 % CI", "text", sort="dsc", help=OVER),
     Column(
         "ranks",
         "Ranks",
@@ -49,10 +65,14 @@ COLUMNS = [
         help="against the baseline, with p adjusted for the number of methods (Holm); equivalent: within the margin (two one-sided tests)",
     ),
     Column("better", "P(better)", digits=2, more_is_better=True, help="share of paired runs that beat the baseline's"),
+    Column("flip", "P(flip)", digits=2, help="chance that one more run of both, on these cases, turns their order"),
     Column("hd95", "HD95", digits=1),
+    *_judgement("hd95"),
     Column("assd", "ASSD", digits=2),
+    *_judgement("assd"),
     Column("unit", "Unit", "text"),
     Column("nsd", "NSD %", digits=1, more_is_better=True),
+    *_judgement("nsd"),
     Column("missed", "Missed", "text", sort="missed_share", help="structures in only one of prediction and truth"),
     Column("missed_share", ""),
     Column("note", "Note", "text", help="rows with a class that some runs never find are in no rank and no comparison"),
@@ -83,8 +103,5 @@ FILTERS = [
     ("selection", "Weights", "last"),
 ]
 METRIC_COLUMNS = {
-    "DSC": ["dsc", "interval", "ranks", "shift", "judged", "better"],
-    "HD95": ["hd95"],
-    "ASSD": ["assd"],
-    "NSD": ["nsd"],
-}
+    "DSC": ["dsc", "interval", "ranks", "shift", "judged", "better", "flip"],
+} | {metric.upper(): [metric, *(column.key for column in _judgement(metric))] for metric in ("hd95", "assd", "nsd")}

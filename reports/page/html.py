@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +42,12 @@ def page(
     sections: list[dict[str, Any]],
     tuning: list[dict[str, str]],
     margin: float = MARGIN,
+    said: Sequence[str] = (),
 ) -> str:
     """The whole page.
 
     rows: of ``table_rows``. found: what was compared, by the last weights. sections: title and figures (caption, source) of each; tuning:
-    figures. margin: DSC points within which methods count as equivalent.
+    figures. margin: DSC points within which methods count as equivalent. said: more sentences of what the data can say.
     """
     data = {
         "columns": [
@@ -63,7 +65,7 @@ def page(
     return environment.get_template("report.html").render(
         title="Semi-supervised segmentation: leaderboard",
         summary=summary(records, baseline),
-        words=[*in_words(found, baseline, margin), *(f"{note}." for note in records.notes)],
+        words=[*in_words(found, baseline, margin), *said, *(f"{note}." for note in records.notes)],
         notes=NOTES,
         sections=sections,
         tuning=tuning,

@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from reports.page.columns import ALL_CLASSES, COLUMNS
+from reports.page.columns import COLUMNS
 from reports.page.words import points
-from reports.tables.case_scores import reported_cases
-from reports.tables.comparable import SECTION, rows_of
+from reports.tables.by_metric import ALL_CLASSES
+from reports.tables.comparable import rows_of
 from reports.tables.comparison import EQUIVALENT, MARGIN, UNTESTED, Field, baseline_of
-from reports.tables.leaderboard import METRICS
+from reports.tables.leaderboard import FRACTIONS
 from reports.tables.published import published_for
 from reports.tables.wording import case_seconds, cases_only, lacking_in_words, tuning_text, unconverged_in_words
 
-if TYPE_CHECKING:
-    from benchmark.records.table import Records
-
-
 TRACKS = {"run": "published values", "tuned": "tuned"}
 EMPTY = dict.fromkeys(
-    ["interval", "ranks", "rank", "shift", "shift_value", "judged", "better", "missed", "missed_share", "published", "verdict"]
+    [
+        "interval",
+        "ranks",
+        "rank",
+        "shift",
+        "shift_value",
+        "judged",
+        "better",
+        "flip",
+        "missed",
+        "missed_share",
+        "published",
+        "verdict",
+    ]
+    + [column.key for column in COLUMNS if column.chosen]
 )
 
 
 def table_rows(
-    records: Records, baseline: str, board: pd.DataFrame, found: list[Field], margin: float = MARGIN
+    measured: pd.DataFrame, baseline: str, board: pd.DataFrame, found: list[Field], margin: float = MARGIN
 ) -> list[list[Any]]:
-    """The page's rows of a leaderboard, a list of values in the order of COLUMNS each: one per method and budget, then one per class."""
+    """The page's rows of a leaderboard, a list of values in the order of COLUMNS each: one per method and budget, then one per class.
+
+    Args:
+        measured: of ``by_metric``, for the leaderboard's selection of weights.
+    """
     rows: list[dict[str, Any]] = []
     compared = _compared(found, baseline, margin)
-    classes = _by_class(records, board["selection"].iloc[0]) if len(board) else {}
+    classes = _by_class(measured, {(*field.section, field.labels): _of_one_draw(field) for field in found}, margin)
     for row in rows_of(board):
         key = (row.dataset, row.protocol, row.kind, row.test_set, row.labels, row.variant)
-        rows.append(_row(row) | compared.get(key, {}))
-        rows += [rows[-1] | EMPTY | scores for scores in classes.get(key, [])]
+        of_class = classes.get(key, {})
+        rows.append(of_class.pop(ALL_CLASSES, {}) | _row(row) | compared.get(key, {}))
+        rows += [rows[-1] | EMPTY | {"class": name} | scores for name, scores in of_class.items()]
     return [[_plain(row.get(column.key)) for column in COLUMNS] for row in rows]
 
 
@@ -86,22 +101,24 @@ def _compared(fields: list[Field], baseline: str, margin: float) -> dict[tuple[A
     """Ranks, and the comparison with the baseline, by section, budget and variant."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for field in (field.ranked for field in fields if field.ranked.variants):
-        against = field.against(baseline_of(baseline, field.section), margin).set_index("variant")
+        against = {row.variant: row for row in rows_of(field.against(baseline_of(baseline, field.section), margin))}
         for i, variant in enumerate(field.variants):
             values: dict[str, Any] = {"rank": float(field.rank[i])}
             low, high = field.rank_ranges[i]
             values["ranks"] = f"{field.rank[i]:g} " + ("(one run)" if math.isnan(low) else f"({low:g} to {high:g})")
-            if variant in against.index:
-                row: Any = against.loc[variant]
-                values["shift"] = f"{100 * row['shift']:+.1f}" + (
-                    f" ({100 * row['shift_low']:+.1f} to {100 * row['shift_high']:+.1f}{cases_only(row['units'])})"
-                    if not math.isnan(row["shift_low"])
-                    else ""
-                )
-                values |= {"shift_value": float(row["shift"]), "better": float(row["better"])}
-                values["judged"] = _judged(row["verdict"], row["p"], margin) + _of_one_draw(field)
+            if variant in against:
+                row = against[variant]
+                values["shift"] = _shift_in_words(row, 100, 1)
+                values |= {"shift_value": float(row.shift), "better": float(row.better), "flip": float(row.flip)}
+                values["judged"] = _judged(row.verdict, row.p, margin) + _of_one_draw(field)
             found[(*field.section, field.labels, variant)] = values
     return found
+
+
+def _shift_in_words(row: Any, scale: float, digits: int) -> str:
+    """A difference with its interval, if it has one."""
+    shift, low, high = (f"{scale * end:+.{digits}f}" for end in (row.shift, row.shift_low, row.shift_high))
+    return shift if math.isnan(row.shift_low) else f"{shift} ({low} to {high}{cases_only(row.units)})"
 
 
 def _judged(word: str, p: float, margin: float) -> str:
@@ -116,21 +133,23 @@ def _of_one_draw(field: Field) -> str:
     return f", on draw {min(draws)} alone" if len(draws) == 1 < len(field.runs) else ""
 
 
-def _by_class(records: Records, selection: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-    """Mean scores of each class, by section, budget and variant."""
-    cases = reported_cases(records.without_trials(), METRICS, selection)
-    key = [*SECTION, "labels", "variant"]
-    case = cases.groupby([*key, "class", "metric", "cell", "case"], observed=True)["value"].mean()
-    means = case.groupby([*key, "class", "metric"], observed=True).mean().unstack("metric")
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for index, row in means.reindex(columns=METRICS).iterrows():
-        *where, name = index if isinstance(index, tuple) else (index,)
-        values = {
-            "class": str(name),
-            "dsc": 100 * row["dsc"],
-            "nsd": 100 * row["nsd"],
-            "hd95": row["hd95"],
-            "assd": row["assd"],
-        }
-        found.setdefault(tuple(where), []).append({k: v if isinstance(v, str) else float(v) for k, v in values.items()})
+def _by_class(
+    measured: pd.DataFrame, alone: dict[tuple[Any, ...], str], margin: float
+) -> dict[tuple[Any, ...], dict[str, dict[str, Any]]]:
+    """What a row says of each class, by section, budget and variant; alone: by budget, what seeds of one draw cannot speak beyond."""
+    found: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    named = measured.rename(columns={"class": "of_class"})  # "class" is no name of a field
+    for row in rows_of(named):
+        where = (row.dataset, row.protocol, row.kind, row.test_set, row.labels)
+        values = found.setdefault((*where, row.variant), {}).setdefault(row.of_class, {})
+        start = "" if row.metric == "dsc" else f"{row.metric}_"
+        scale, digits = (100, 1) if row.metric in FRACTIONS else (1, 2 if row.metric == "assd" else 1)
+        values[row.metric] = scale * row.mean
+        if not math.isnan(row.low):
+            ends = f"{scale * row.low:.{digits}f} to {scale * row.high:.{digits}f}"
+            values[f"{start}interval"] = ends + cases_only(row.units)
+        if isinstance(row.verdict, str):
+            values[f"{start}shift"] = _shift_in_words(row, scale, digits)
+            values[f"{start}shift_value"] = float(row.shift)
+            values[f"{start}judged"] = _judged(row.verdict, row.p, margin) + alone.get(where, "")
     return found

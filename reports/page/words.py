@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.tables.comparable import titled
+from reports.page.commands import more_runs
+from reports.tables.comparable import SECTION, rows_of, titled
 from reports.tables.comparison import BETTER, EQUIVALENT, MARGIN, OPEN, UNTESTED, WORSE, Field, baseline_of, verdict
+from reports.tables.label_equivalence import in_words as worth
 from reports.tables.leaderboard import OUTCOMES
 from reports.tables.wording import TRACK
 
@@ -75,6 +77,39 @@ def in_words(found: list[Field], baseline: str, margin: float = MARGIN) -> list[
     return lines
 
 
+def of_labels(table: pd.DataFrame, found: list[Field]) -> list[str]:
+    """For each budget, how many labels of the baseline the best method is worth; of ``label_equivalence``."""
+    lines = []
+    for field in found:
+        here = _at(table, field)
+        if len(here):
+            best = rows_of(here)[0]  # best first, as the field
+            said = worth(best)
+            lines.append(
+                f"{_place(field)}: {best.variant} = {best.baseline} with {said} labels, by DSC{' (95 % interval)' * ('[' in said)}."
+            )
+    return lines
+
+
+def of_choices(table: pd.DataFrame, found: list[Field]) -> list[str]:
+    """For each budget, what choosing a method by the validation cases costs; of ``regrets``."""
+    lines = []
+    for field in found:
+        for row in rows_of(_at(table, field)):
+            lost = f"{100 * row.regret:.1f} points below {row.best}" if row.chosen != row.best else "which is the best"
+            lines.append(
+                f"{_place(field)}: of {row.methods} methods the validation cases choose {row.chosen}, {lost} on the test cases; those of a"
+                f" single run cost {100 * row.one_run:.1f} points on average and choose the best in {100 * row.hits:.0f} % of {row.runs}"
+                f" run{'s' * (row.runs != 1)}."
+            )
+    return lines
+
+
+def _at(table: pd.DataFrame, field: Field) -> pd.DataFrame:
+    """The rows of a field's section and budget."""
+    return table[(table[[*SECTION, "labels"]] == [*field.section, field.labels]).all(axis=1)]
+
+
 def _first_two(field: Field, margin: float) -> str:
     """Whether the first can be told from the second, and what it takes."""
     first, second = field.variants[:2]
@@ -89,7 +124,8 @@ def _first_two(field: Field, margin: float) -> str:
     if word == OPEN:
         said += f"; if they differ as it seems, {_what_it_takes(field)} with 80 % power"
     return (
-        f"First {first}, second {second}, {ahead}: {said}."
+        f"First {first}, second {second}, {ahead}: {said}. One more run of both, on these cases, would turn their order with a"
+        f" chance of {100 * field.flip(0, 1):.0f} %."
         f" Kendall's tau of the ranking with other runs and cases: {field.ranks.tau:.2f}."
     )
 
@@ -101,9 +137,11 @@ def _what_it_takes(field: Field) -> str:
     unit = "seed" if len(draws) == 1 else "run" if len(draws) == len(field.runs) else "draw"
     if runs == 0:
         return "this pair alone would be told apart"
+    command = more_runs(field, field.variants[:2], runs) if runs else None
+    typed = f" (in the same store: {command})" if command else ""
     ways = [f"{more} more {what}{'s' * (more != 1)}" for more, what in ((runs, unit), (cases, "case")) if more is not None]
     return (
-        f"{' or '.join(ways)} would separate the two"
+        f"{' or '.join(ways)} would separate the two{typed}"
         if ways
         else "no affordable number of runs or cases would separate the two"
     )

@@ -6,9 +6,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
-from reports.statistics.random_effects import MeanSquare, mean_squares
+from reports.statistics.random_effects import MeanSquare, mean_squares, sum_of
 
 MOST_RUNS, MOST_CASES = 100, 1000
 """Beyond these, more of them is no answer."""
@@ -67,14 +67,60 @@ def difference_of(scores: np.ndarray, run: MeanSquare) -> Difference | None:
     )
 
 
+def flip_probability(difference: float, run: MeanSquare, runs: int, seed: MeanSquare | None = None) -> float:
+    """The chance that one more run of two methods, on the same cases, puts them the other way round.
+
+    The difference in a new run lies about the mean of R runs with the variance v (1 + 1/R) + s, normally; of the standard deviation
+    the unbiased estimate is taken (c4, Cureton, Am. Stat. 1968), so that over differences of all sizes as many flip as it says.
+
+    Args:
+        run: v, the variance of a run's mean difference. runs: R.
+        seed: s, by how much more a single run varies than a unit that is the mean of several seeds; None where it is one.
+
+    Returns:
+        NaN where v is unknown.
+    """
+    if runs < 2 or np.isnan(run.value):
+        return np.nan
+    more = [(seed.value, seed.df)] if seed else []
+    spread = sum_of([(run.value * (1 + 1 / runs), run.df), *more])
+    if spread.value <= 0:
+        return 0.0 if difference else 0.5
+    half = spread.df / 2
+    unbiased = np.exp(special.gammaln(half + 0.5) - special.gammaln(half)) / np.sqrt(half)
+    return float(stats.norm.sf(abs(difference) / np.sqrt(spread.value) * unbiased))
+
+
 def variance_shares(scores: np.ndarray) -> dict[str, float]:
     """Shares of the variance of a score: method, run, case, what methods make of runs and of cases, and the rest; sum 1.
 
-    Components of the three-way random-effects analysis of variance, those below 0 taken as 0.
+    Components of the three-way random-effects analysis of variance, those below 0 taken as 0. Seeds in draws: what a run adds is
+    split into draw and seed, that of seeds being the mean over draws of an analysis within each.
 
     Args:
-        scores: (M, R, C), methods x runs (units) x cases, two of each at least, all defined.
+        scores: (M, R, C), methods x runs (units) x cases, two of each at least, all defined; or (M, D, S, C), S seeds in D draws.
     """
+    if scores.ndim == 3:
+        parts = _components(scores)
+    else:
+        seeds = scores.shape[2]
+        within = [_components(scores[:, draw]) for draw in range(scores.shape[1])]
+        of_seed = {name: float(np.mean([part[name] for part in within])) for name in ("run", "method x run", "rest")}
+        parts = {}
+        for name, value in _components(scores.mean(2)).items():
+            left = value - of_seed[name] / seeds if name in of_seed else value
+            if name == "rest":
+                parts[name] = of_seed[name] + max(0.0, left)
+            else:
+                parts[name.replace("run", "draw")] = left
+                parts |= {name.replace("run", "seed"): of_seed[name]} if name in of_seed else {}
+    parts = {name: max(0.0, part) for name, part in parts.items()}
+    total = sum(parts.values())
+    return {name: part / total if total else 0.0 for name, part in parts.items()}
+
+
+def _components(scores: np.ndarray) -> dict[str, float]:
+    """Variance components of (M, R, C), which may be below 0; what cases make of runs is part of the rest."""
     names = ("method", "run", "case")
     effects: dict[tuple[int, ...], np.ndarray] = {(): scores.mean(keepdims=True)}
     squares: dict[tuple[int, ...], float] = {}
@@ -97,6 +143,4 @@ def variance_shares(scores: np.ndarray) -> dict[str, float]:
     shares["method x run"] = (squares[0, 1] - rest) / scores.shape[2]
     shares["method x case"] = (squares[0, 2] - rest) / scores.shape[1]
     shares["rest"] = rest + max(0.0, (squares[1, 2] - rest) / scores.shape[0])
-    shares = {name: max(0.0, share) for name, share in shares.items()}
-    total = sum(shares.values())
-    return {name: share / total if total else 0.0 for name, share in shares.items()}
+    return shares

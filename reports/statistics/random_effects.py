@@ -121,7 +121,7 @@ def run_spread(means: np.ndarray) -> RunSpread:
     if not df_within:
         return RunSpread(adjusted, MeanSquare(np.nan, 0), of_method)
     parts = [(shared * df_shared / df_within, df_shared), (rest / df_within, df_rest)]
-    return RunSpread(adjusted, _sum_of(parts), of_method)
+    return RunSpread(adjusted, sum_of(parts), of_method)
 
 
 def estimate(scores: np.ndarray, run: MeanSquare) -> Estimate:
@@ -166,6 +166,11 @@ def combination(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> E
         weights: (M,).
         spread: of all methods of the budget.
     """
+    return estimate(*weighted(scores, weights, spread))
+
+
+def weighted(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> tuple[np.ndarray, MeanSquare]:
+    """What ``combination`` is the mean of, (R, C), of the runs that all have done; and the variance of a run's mean in it."""
     chosen = np.flatnonzero(weights)
     done = ~np.isnan(scores[chosen]).all(2).any(0)
     total, squares = float(weights.sum()), float((weights**2).sum())
@@ -173,7 +178,26 @@ def combination(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> E
     parts = [(shared**2 * spread.of_mean.value, spread.of_mean.df)] if shared else []
     if abs(squares - shared**2) > 1e-9:
         parts.append(((squares - shared**2) * spread.of_method.value, spread.of_method.df))
-    return estimate(np.tensordot(weights[chosen], scores[chosen][:, done], 1), _sum_of(parts))
+    return np.tensordot(weights[chosen], scores[chosen][:, done], 1), sum_of(parts)
+
+
+def sum_over_budgets(parts: Sequence[tuple[np.ndarray, MeanSquare]]) -> Estimate:
+    """The sum of what stands at several budgets, whose runs are independent and whose cases are the same; as ``estimate`` of one.
+
+    Args:
+        parts: of each budget what ``weighted`` returns, (R, C) with runs of its own.
+    """
+    known = ~np.any([np.isnan(scores).any(0) for scores, _ in parts], axis=0)
+    runs, cases = min(len(scores) for scores, _ in parts), int(known.sum())
+    value = float(sum(np.nanmean(scores) for scores, _ in parts))
+    if runs < 2 or cases < 2 or any(np.isnan(run.value) for _, run in parts):
+        return Estimate(value, np.nan, np.nan, runs, cases)
+    run = sum_of([(run.value / len(scores), run.df) for scores, run in parts])
+    of_case = float(np.sum([scores[:, known].mean(0) for scores, _ in parts], axis=0).var(ddof=1)) / cases
+    both = sum(mean_squares(scores[:, known])[1].value / (len(scores) * cases) for scores, _ in parts)
+    total = run.value + of_case
+    df = total / (run.value / run.df + of_case / (cases - 1)) if total else cases - 1
+    return Estimate(value, float(np.sqrt(total - min(run.value, of_case, both))), float(df), runs, cases)
 
 
 def pair(size: int, first: int, second: int) -> np.ndarray:
@@ -181,7 +205,17 @@ def pair(size: int, first: int, second: int) -> np.ndarray:
     return np.eye(size)[first] - np.eye(size)[second]
 
 
-def _sum_of(parts: list[tuple[float, float]]) -> MeanSquare:
+def seed_spread(means: np.ndarray, units: Sequence[int]) -> MeanSquare:
+    """What is left of run means (M, R) within the units that have several runs, the seeds of a draw, when what all methods of a run
+    share is taken off; pooled over units. 0 with 0 degrees of freedom where there are no such.
+    """
+    groups = [[i for i, other in enumerate(units) if other == unit] for unit in dict.fromkeys(units)]
+    found = [run_spread(means[:, group]).of_method for group in groups if len(group) > 1]
+    df = sum(one.df for one in found)
+    return MeanSquare(sum(one.value * one.df for one in found if one.df) / df if df else 0.0, df)
+
+
+def sum_of(parts: list[tuple[float, float]]) -> MeanSquare:
     """A sum of independent variances (value, df), some taken off, with Satterthwaite's degrees of freedom."""
     total = sum(value for value, _ in parts)
     spread = sum(value**2 / df for value, df in parts if df)

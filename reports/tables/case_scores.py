@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from reports.tables.comparable import COMPARABLE, METHOD
@@ -39,3 +41,33 @@ def case_scores(cases: pd.DataFrame) -> pd.DataFrame:
     case = ["cell", "test_set", "network", "selection", "metric", "case"]
     volumes = cases.groupby([*case, "volume"], sort=False, observed=True)["value"].mean()
     return volumes.groupby(case, sort=False, observed=True).mean().reset_index()
+
+
+def class_scores(cases: pd.DataFrame) -> pd.DataFrame:
+    """As ``case_scores``, one score per case and class: the mean over the volumes of the case."""
+    case = ["cell", "test_set", "network", "selection", "metric", "case", "class"]
+    return cases.groupby(case, sort=False, observed=True)["value"].mean().reset_index()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Scores of one metric at one budget: values (rows, runs, cases), NaN where not done or undefined; runs: (draw, seed)."""
+
+    rows: tuple[Any, ...]
+    runs: tuple[tuple[int, int], ...]
+    cases: tuple[str, ...]
+    values: np.ndarray
+
+
+def block(scores: pd.DataFrame, row: list[str]) -> Block:
+    """From columns draw, seed, case and value, of which some is defined, to an array; ``row`` names the columns that tell rows apart.
+
+    What has no value at all, a row, a run or a case, is left out.
+    """
+    known = scores[scores["value"].notna()]
+    rows: Any = known.groupby(row, sort=True, observed=True)
+    runs, of_run = np.unique(known[["draw", "seed"]].to_numpy(dtype=int), axis=0, return_inverse=True)
+    of_case, cases = pd.factorize(known["case"], sort=True)
+    values = np.full((rows.ngroups, len(runs), len(cases)), np.nan)
+    values[rows.ngroup().to_numpy(), of_run.ravel(), of_case] = known["value"].to_numpy()
+    return Block(tuple(rows.size().index), tuple((int(draw), int(seed)) for draw, seed in runs), tuple(map(str, cases)), values)

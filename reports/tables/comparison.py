@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from reports.statistics.multiplicity import holm
-from reports.statistics.planning import difference_of, variance_shares
+from reports.statistics.planning import difference_of, flip_probability, variance_shares
 from reports.statistics.random_effects import (
     Estimate,
     MeanSquare,
@@ -23,10 +23,11 @@ from reports.statistics.random_effects import (
     mean,
     pair,
     run_spread,
+    seed_spread,
     units_of,
 )
 from reports.statistics.resampling import Ranks, better_probability, gap_closed, interquartile_mean, rank_bootstrap
-from reports.tables.case_scores import case_scores, reported_cases
+from reports.tables.case_scores import block, case_scores, reported_cases
 from reports.tables.comparable import METHOD, SECTION, check_comparable, titled
 from reports.tables.leaderboard import unconverged
 
@@ -50,10 +51,11 @@ def verdict(found: Estimate, p: float, equivalence_p: float, level: float = 0.95
 
 @dataclass(frozen=True)
 class Field:
-    """Everything that ran at one budget on one test set: DSC of each variant for every run and case.
+    """Everything that ran at one budget on one test set: scores of each variant for every run and case, of which more is better.
 
-    section: dataset, protocol, kind, test set. scores: (variants, runs, cases) fractions, variants best first; NaN where a run of a
-    variant is not done. runs: (draw, seed). protocol_title: the protocol as titles call it.
+    section: dataset, protocol, kind, test set. scores: (variants, runs, cases) DSC fractions, or another metric, of distances the
+    negative; variants best first; NaN where a run of a variant is not done. runs: (draw, seed). protocol_title: the protocol as titles
+    call it.
     unconverged: by variant, in words, which classes some of its runs never found.
     """
 
@@ -89,11 +91,29 @@ class Field:
         """How the variants' run means move, and their means on the scale of all runs."""
         return run_spread(mean(self.per_unit, 2))
 
+    def mean(self, place: int) -> Estimate:
+        """Of a variant, by place, over its own runs; ``spread.adjusted`` has the means on the scale of all runs."""
+        return combination(self.per_unit, np.eye(len(self.variants))[place], self.spread)
+
     def difference(self, first: int, second: int) -> Estimate:
         """Of two variants, by place: first less second over the runs that both have done, DSC fractions."""
         both = ~np.isnan(self.scores[[first, second]]).all(2).any(0)
         runs, units = self.scores[:, both], [unit for unit, done in zip(units_of(self.runs), both, strict=True) if done]
         return combination(by_unit(runs, units), pair(len(self.variants), first, second), self.spread)
+
+    def flip(self, first: int, second: int) -> float:
+        """The chance that one more run of two variants, on these cases, puts them the other way round; NaN with one run."""
+        found, seeds = self.difference(first, second), len(self.runs) / len(set(units_of(self.runs)))
+        run = MeanSquare(2 * self.spread.of_method.value, self.spread.of_method.df)
+        alone = self.seeds
+        seed = MeanSquare(2 * alone.value * (1 - 1 / seeds), alone.df)  # a unit is a mean of seeds, a new run is one
+        return flip_probability(found.value, run, found.runs, seed)
+
+    @cached_property
+    def seeds(self) -> MeanSquare:
+        """How a method's means move between the seeds of a draw; 0 where there are no several draws with several seeds."""
+        draws = units_of(self.runs)
+        return seed_spread(mean(self.scores, 2), draws)
 
     def needs(self, first: int, second: int) -> tuple[int | None, int | None]:
         """How many more units (draws, or seeds of one draw), or cases, would tell two variants apart with 80 % power; None for never."""
@@ -154,8 +174,9 @@ class Field:
         """Each other variant against ``baseline``, over the runs that both have done; empty where it has not run.
 
         Columns variant, shift, shift_low, shift_high (DSC fractions), p and equivalence_p (Holm over the variants), verdict, better,
-        better_low, better_high (P of a better run), detectable (the difference found with 80 % power), paired_runs, units. With one
-        run the interval is over cases alone, and there is neither p nor P of a better run.
+        better_low, better_high (P of a better run), flip (the chance that one more run on these cases turns the order), detectable
+        (the difference found with 80 % power), paired_runs, units. With one run the interval is over cases alone, and there is
+        neither p nor P of a better run.
 
         Args:
             margin: DSC points within which two methods count as equivalent.
@@ -172,7 +193,8 @@ class Field:
             found.append(shift)
             better = better_probability(mean(scores[both], 1), mean(base[both], 1)) if shift.testable else (np.nan,) * 3
             unseen = shift.detectable(len(self.variants) - 1)
-            rows.append([variant, shift.value, *shift.interval(), *better, unseen, int(both.sum()), shift.runs])
+            flip = self.flip(other, place)
+            rows.append([variant, shift.value, *shift.interval(), *better, flip, unseen, int(both.sum()), shift.runs])
         table = pd.DataFrame(rows, columns=[column for column in AGAINST if column not in TESTED])
         p = holm(np.array([one.p for one in found]))
         equivalence = holm(np.array([one.equivalence_p(margin / 100) for one in found]))
@@ -181,10 +203,25 @@ class Field:
 
     @cached_property
     def variance_shares(self) -> dict[str, float]:
-        """Of method, run, case, their products and the rest; empty where there are not two of each that all have done."""
-        complete = self.per_unit[:, ~np.isnan(self.per_unit).all(2).any(0)]
-        complete = complete[:, :, ~np.isnan(complete).any((0, 1))]
-        return variance_shares(complete) if min(complete.shape) > 1 else {}
+        """Of method, run (draw and seed, where every draw has several seeds), case, their products and the rest; empty where there are
+        not two of each that all have done.
+        """
+        complete = self.complete
+        if min(complete.shape) < 2:
+            return {}
+        draws = [[i for i, (draw, _) in enumerate(self.runs) if draw == unit] for unit in dict.fromkeys(units_of(self.runs))]
+        seeds = len(self.runs) // len(draws)
+        if seeds > 1 and {len(draw) for draw in draws} == {seeds}:
+            nested = self.scores[:, np.array(draws)]
+            if not np.isnan(nested).any():
+                return variance_shares(nested)
+        return variance_shares(complete)
+
+    @cached_property
+    def complete(self) -> np.ndarray:
+        """``per_unit`` of the units that every variant has done and the cases that all of these have."""
+        units = self.per_unit[:, ~np.isnan(self.per_unit).all(2).any(0)]
+        return units[:, :, ~np.isnan(units).any((0, 1))]
 
     @property
     def runs_in_words(self) -> str:
@@ -200,13 +237,13 @@ class Field:
 TESTED = ["p", "equivalence_p", "verdict"]
 AGAINST = [
     *["variant", "shift", "shift_low", "shift_high", *TESTED],
-    *["better", "better_low", "better_high", "detectable", "paired_runs", "units"],
+    *["better", "better_low", "better_high", "flip", "detectable", "paired_runs", "units"],
 ]
 GAPS = ["variant", "tasks", "runs", "gap", "low", "high"]
 
 
 def fields(records: Records, selection: str = "last") -> Iterator[Field]:
-    """Every budget of every section in which a run is done, in the leaderboard's order.
+    """Every budget of every section in which a run is done, by DSC, in the leaderboard's order.
 
     Raises:
         BadInput: as ``leaderboard``.
@@ -216,21 +253,32 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
     cases = reported_cases(records, ["dsc"], selection)
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
+    for _, found in fields_of(records, scores, [*SECTION, "labels"], selection):
+        yield found
+
+
+def fields_of(
+    records: Records, scores: pd.DataFrame, groups: list[str], selection: str
+) -> Iterator[tuple[tuple[Any, ...], Field]]:
+    """Each group of the scores, named by its values, as a field.
+
+    Args:
+        scores: columns of ``groups``, which begin with SECTION and labels, variant, draw, seed, case, value (more is better).
+    """
     words = unconverged(records) if selection == "last" else {}
     titles = dict(zip(records.cells["protocol"], titled(records.cells), strict=True))
-    groups: Any = scores.groupby([*SECTION, "labels"], observed=True)
-    for (*section, labels), part in groups:
-        table = part.pivot_table(index="variant", columns=["draw", "seed", "case"], values="value", observed=True)
-        runs = tuple(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in table.columns))
-        names = tuple(sorted(part["case"].unique()))
-        full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in names]))
-        values = full.to_numpy().reshape(len(full), len(runs), len(names))
-        adjusted = run_spread(mean(by_unit(values, units_of(runs)), 2)).adjusted
-        order = pd.Series(adjusted, full.index).sort_values(ascending=False, kind="stable").index
-        values = values[full.index.get_indexer(order)]
-        variants = tuple(map(str, order))
-        not_yet = {v: words[key] for v in variants if (key := (*section[:3], int(labels), v)) in words}
-        yield Field(tuple(section), int(labels), variants, runs, names, values, titles[section[1]], not_yet)
+    parts: Any = scores.groupby(groups, observed=True)
+    for key, part in parts:
+        *section, labels = key[: len(SECTION) + 1]
+        if part["value"].isna().all():
+            continue
+        made = block(part, ["variant"])
+        adjusted = run_spread(mean(by_unit(made.values, units_of(made.runs)), 2)).adjusted
+        order = pd.Series(adjusted).sort_values(ascending=False, kind="stable").index.to_numpy()
+        variants = tuple(str(made.rows[i]) for i in order)
+        not_yet = {v: words[where] for v in variants if (where := (*section[:3], int(labels), v)) in words}
+        title = titles[section[1]]
+        yield key, Field(tuple(section), int(labels), variants, made.runs, made.cases, made.values[order], title, not_yet)
 
 
 def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:

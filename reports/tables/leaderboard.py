@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.statistics.random_effects import by_unit, combination, mean, run_spread, units_of
-from reports.tables.case_scores import case_scores, reported_cases
+from reports.tables.case_scores import block, case_scores, reported_cases
 from reports.tables.comparable import COMPARABLE, METHOD, SECTION, check_comparable, rows_of, titled
 from reports.tables.wording import unconverged_in_words
 
@@ -18,14 +18,19 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("done", "failed", "unfinished")
 TUNING = ["tuning_trials", "tuning_steps", "tuning_seconds"]
+ENDS = ["off", "_low", "_high"]
 ROW = [*SECTION, "labels", "variant", "network"]
 BUDGET = [*SECTION, "labels"]
-INTERVAL = ["dsc_low", "dsc_high", "runs_lacking", "units", "draw0_runs", "draw0_dsc", "draw0_sd"]
 METRICS = ["dsc", "hd95", "assd", "nsd"]
+FRACTIONS = ["dsc", "nsd"]
+"""Of METRICS, those within 0 and 1, of which more is better; the others are distances."""
+
+OF_DSC = ["runs_lacking", "units", "draw0_runs", "draw0_dsc", "draw0_sd"]
 COST = ["seconds", "parameters", "passes", "peak_memory_mb"]
 TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
-    *["dsc", "dsc_low", "dsc_high", "hd95", "assd", "spacing_unit", "nsd", "cases", "missed", "undefined", "structures"],
+    *[f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")],
+    *["spacing_unit", "cases", "missed", "undefined", "structures"],
     *["runs_done", "runs_unconverged", "never_found", "runs_failed", "runs_unfinished", "runs_kept", "runs_lacking", "units"],
     *["draw0_runs", "draw0_dsc", "draw0_sd"],
     *[*COST, *TUNING, "error", "protocol_title"],
@@ -36,7 +41,7 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     """One row per dataset, protocol, test set, budget and method variant, best DSC first within a budget.
 
     dsc, hd95, assd and nsd are means over classes, then the volumes of a case, then cases and runs. dsc and nsd are fractions, hd95
-    and assd are in ``spacing_unit``; dsc_low and dsc_high bound the 95 % interval, over runs and cases
+    and assd are in ``spacing_unit``; _low and _high bound their 95 % intervals, over runs and cases
     (``reports.statistics.random_effects``) or, where ``units`` (draws, or seeds of one draw) is 1, over cases alone. Means of a row
     that lacks runs that others have done (``runs_lacking``) are on the scale of all runs: what makes a run hard for all is taken off.
     draw0_* are the runs of draw 0 alone, with the spread between them. Of all ``structures`` (a class in a volume in a run) ``missed``
@@ -114,16 +119,20 @@ def unconverged(records: Records) -> dict[tuple[Any, ...], str]:
 
 
 def _scores(cases: pd.DataFrame) -> pd.DataFrame:
-    """Per ROW: mean scores, INTERVAL of DSC, and counts."""
+    """Per ROW: mean scores with intervals, OF_DSC, and counts."""
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell")
     means = scores.pivot_table(index=ROW, columns="metric", values="value", observed=True).reindex(columns=METRICS)
     budgets = [
-        _budget(part) for _, part in scores.groupby([*BUDGET, "metric"], observed=True) if part["metric"].iloc[0] in METRICS
+        _budget(part)
+        for _, part in scores.groupby([*BUDGET, "metric"], observed=True)
+        if part["metric"].iloc[0] in METRICS and part["value"].notna().any()
     ]
-    found = pd.concat(budgets) if budgets else pd.DataFrame(columns=[*ROW, "metric", "off", *INTERVAL])
-    means += found.pivot_table(index=ROW, columns="metric", values="off", observed=True).reindex(columns=METRICS)
-    intervals = found[found["metric"] == "dsc"].set_index(ROW)[INTERVAL]
+    found = pd.concat(budgets) if budgets else pd.DataFrame(columns=[*ROW, "metric", *ENDS, *OF_DSC])
+    off, *ends = (found.pivot_table(index=ROW, columns="metric", values=end).reindex(columns=METRICS) for end in ENDS)
+    means += off
+    intervals: list[pd.DataFrame | pd.Series] = [values.add_suffix(end) for values, end in zip(ends, ENDS[1:], strict=True)]
+    intervals.append(found[found["metric"] == "dsc"].set_index(ROW)[OF_DSC])
     missed = cases[cases["metric"] == "missed"].groupby(ROW, observed=True)["value"]
     distances = cases[cases["metric"] == "hd95"].groupby(ROW, observed=True)["value"]
     table = means.join(intervals).assign(
@@ -136,27 +145,22 @@ def _scores(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def _budget(scores: pd.DataFrame) -> pd.DataFrame:
-    """Of all rows of a budget in one metric, together: what their means are off by for want of runs, and INTERVAL."""
+    """Of all rows of a budget in one metric, together: what their means are off by for want of runs, intervals, and OF_DSC."""
     where = scores[[*BUDGET, "metric"]].iloc[0].to_dict()
-    table = scores.pivot_table(index=["variant", "network"], columns=["draw", "seed", "case"], values="value", observed=True)
-    columns: list[Any] = list(table.columns)
-    runs = list(dict.fromkeys((int(draw), int(seed)) for draw, seed, _ in columns))
-    cases = list(dict.fromkeys(case for *_, case in columns))
-    full = table.reindex(columns=pd.MultiIndex.from_tuples([(*run, case) for run in runs for case in cases]))
-    values = full.to_numpy().reshape(len(full), len(runs), len(cases))
-    units = by_unit(values, units_of(runs))
-    of_unit, of_draw_0 = mean(units, 2), mean(values, 2)[:, [draw == 0 for draw, _ in runs]]
+    part = block(scores, ["variant", "network"])
+    values, most = part.values, 1.0 if where["metric"] in FRACTIONS else np.inf
+    units = by_unit(values, units_of(part.runs))
+    of_unit, of_draw_0 = mean(units, 2), mean(values, 2)[:, [draw == 0 for draw, _ in part.runs]]
     spread = run_spread(of_unit)
     done = ~np.isnan(of_draw_0)
     rows = []
-    names: list[Any] = list(full.index)
-    for row, ((variant, network), weights) in enumerate(zip(names, np.eye(len(full)), strict=True)):
+    for row, ((variant, network), weights) in enumerate(zip(part.rows, np.eye(len(part.rows)), strict=True)):
         found = combination(units, weights, spread)
-        low, high = np.clip(found.interval(), 0, 1)
+        low, high = np.clip(found.interval(), 0, most)
         lacking = int(np.isnan(values[row]).all(1).sum())
         first = of_draw_0[row, done[row]]
         draw_0 = (len(first), first.mean() if len(first) else np.nan, first.std(ddof=1) if len(first) > 1 else np.nan)
         off = spread.adjusted[row] - mean(of_unit, 1)[row]
-        rows.append(where | {"variant": variant, "network": network, "off": off})
-        rows[-1] |= dict(zip(INTERVAL, (low, high, lacking, found.runs, *draw_0), strict=True))
+        rows.append(where | {"variant": variant, "network": network})
+        rows[-1] |= dict(zip([*ENDS, *OF_DSC], (off, low, high, lacking, found.runs, *draw_0), strict=True))
     return pd.DataFrame(rows)

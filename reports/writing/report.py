@@ -12,6 +12,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from benchmark.ground.files import safe_name, write_atomically, write_text
 from benchmark.records.table import Records
 from reports.figures.overlays import Overlay, draw_overlay
@@ -22,16 +24,18 @@ from reports.page.rows import table_rows
 from reports.page.words import section_title
 from reports.tables.ablation import NOTES as EFFECTS
 from reports.tables.ablation import effects, header, texts_of, unit_of
+from reports.tables.by_metric import by_metric
 from reports.tables.comparable import COMPARABLE, SECTION, rows_of, titled
 from reports.tables.comparison import MARGIN, Field, fields, gaps_closed
+from reports.tables.escaping import to_csv
 from reports.tables.leaderboard import leaderboard
 from reports.writing.ablation import write_ablation
 from reports.writing.leaderboard import write_leaderboard
+from reports.writing.paper import write_paper
+from reports.writing.standings import write_standings
 from reports.writing.tuning import write_tuning
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from benchmark.records.ablations import Ablation
 
 BASELINE = "supervised"
@@ -50,7 +54,8 @@ def write_report(
     overlays: Sequence[Overlay] = (),
     margin: float = MARGIN,
 ) -> tuple[pd.DataFrame, list[Path]]:
-    """Write index.html, leaderboard.csv, .md and .tex, cases.parquet, and figures/*.png and .svg; returns the leaderboard and the files.
+    """Write index.html, leaderboard.csv, .md and .tex, metrics.csv, rankings.csv, label_equivalence.csv, regret.csv, cases.parquet,
+    paper/*, and figures/*.png and .svg; returns the leaderboard and the files.
 
     overlays: pictures of cases for the page; they show patients. margin: DSC points within which methods count as equivalent.
 
@@ -66,13 +71,19 @@ def write_report(
         paths.append(out / "cases.parquet")
         sections: list[dict[str, Any]] = [{"title": "Label efficiency", "figures": overview}] if overview else []
         sections += _gaps(found, board, baseline)
-        rows = table_rows(records, baseline, board, found, margin)
+        measured = {selection: by_metric(records, baseline, selection, margin) for selection in ("last", "val")}
+        paths.append(out / "metrics.csv")
+        write_text(paths[-1], to_csv(pd.concat(measured.values())))
+        rows = table_rows(measured["last"], baseline, board, found, margin)
+        files, said, folded = write_standings(records, found, baseline, out)
+        paths += files + write_paper(records, board, found, baseline, margin, out / "paper")
         titles = {field.section: section_title(field) for field in found}
         best = leaderboard(records, "val")
-        rows += table_rows(records, baseline, best[best["dsc"].notna()], list(fields(records, "val")), margin)
+        rows += table_rows(measured["val"], baseline, best[best["dsc"].notna()], list(fields(records, "val")), margin)
         for section, drawn in drawing:
             paths += [path for files, _ in drawn for path in files]
             sections.append({"title": titles[section], "figures": [shown for _, shown in drawn]})
+            sections += [folded[section]] if section in folded else []
     places = set(zip(records.cells["dataset"], records.cells["protocol"], strict=True))
     for ablation in (a for a in ablations if (a.dataset, a.protocol) in places):
         effects_section, files = _ablation(records, ablation, out / "ablation")
@@ -90,7 +101,7 @@ def write_report(
     paths += tuned
     shown = [_shown(path.stem, path) for path in tuned if path.suffix == ".png"]
     paths.append(out / "index.html")
-    write_text(paths[-1], page(records, baseline, rows, found, sections, shown, margin))
+    write_text(paths[-1], page(records, baseline, rows, found, sections, shown, margin, said))
     return board, paths
 
 

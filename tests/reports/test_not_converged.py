@@ -7,6 +7,7 @@ import pandas as pd
 from reports.page.columns import COLUMNS
 from reports.page.rows import table_rows
 from reports.page.words import in_words
+from reports.tables.by_metric import by_metric
 from reports.tables.comparison import fields, gaps_closed
 from reports.tables.escaping import to_csv
 from reports.tables.leaderboard import leaderboard, unconverged
@@ -75,7 +76,11 @@ def test_ranks_and_comparisons_are_as_if_it_had_not_run():
 
 
 def _all_classes(records, found):
-    return [row for row in table_rows(records, "supervised", leaderboard(records), found) if row[2] == "mean"]
+    return [
+        row
+        for row in table_rows(by_metric(records, "supervised"), "supervised", leaderboard(records), found)
+        if row[2] == "mean"
+    ]
 
 
 def test_a_baseline_that_has_not_converged_is_no_baseline():

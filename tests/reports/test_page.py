@@ -18,6 +18,7 @@ import pytest
 from reports.page.columns import COLUMNS
 from reports.page.rows import table_rows
 from reports.page.words import in_words
+from reports.tables.by_metric import by_metric
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard
 from reports.tables.published import Published, published, published_for
@@ -60,7 +61,7 @@ def made_up():
 
 def test_everything_is_written_and_the_same_records_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
-    assert {"index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "cases.parquet"} <= names
+    assert {"index.html", "leaderboard.csv", "metrics.csv", "leaderboard.md", "leaderboard.tex", "cases.parquet"} <= names
     for figure in ("cases", "against-supervised", "against-cctr", "classes", "runs", "ranks-1", "ranks-7", "cost", "training"):
         assert (
             f"figures/phantom-quick-run-test-{figure}.png" in names and f"figures/phantom-quick-run-test-{figure}.svg" in names
@@ -71,6 +72,18 @@ def test_everything_is_written_and_the_same_records_give_the_same_bytes(written:
     ) == len(made_up().cases)
     write_report(made_up(), tmp_path)
     assert (tmp_path / "index.html").read_bytes() == (written / "index.html").read_bytes()
+
+
+def test_rankings_labels_flips_and_a_paper_stand_in_the_report(written: Path) -> None:
+    page = (written / "index.html").read_text()
+    assert (
+        page.count("<details><summary>Show the table</summary>") == page.count("</details>") == 4
+    )  # two datasets, tuned and not
+    assert "<th>rank then mean</th>" in page and "would turn their order with a chance of" in page
+    assert "= supervised with" in page and "= supervised (tuned) with" in page
+    ranks, labels = (pd.read_csv(written / f"{name}.csv") for name in ("rankings", "label_equivalence"))
+    assert len(ranks) == 2 * 2 * 6 * 6 and set(labels["most"]) == {7}
+    assert {path.name for path in (written / "paper").iterdir()} >= {"paper.tex", "references.bib", "checklist.tex"}
 
 
 def test_the_page_needs_nothing_from_anywhere(written: Path) -> None:
@@ -93,7 +106,12 @@ def test_rows_hold_what_the_leaderboard_and_the_comparison_say() -> None:
     lines = [
         line
         for selection in ("last", "val")
-        for line in table_rows(records, "supervised", leaderboard(records, selection), list(fields(records, selection)))
+        for line in table_rows(
+            by_metric(records, "supervised", selection),
+            "supervised",
+            leaderboard(records, selection),
+            list(fields(records, selection)),
+        )
     ]
     rows = pd.DataFrame(lines, columns=[column.key for column in COLUMNS])
     mean = rows[
@@ -177,7 +195,11 @@ def test_all_published_numbers_stand_beside_a_row_and_draw_0_alone_is_judged() -
     rows = [r for c in cells for r in scores(c, {"x": levels[c["cell"]], "y": levels[c["cell"]] + 0.01}, selection="val")]
     records = make_records(cells, rows)
     line = dict(
-        zip([c.key for c in COLUMNS], table_rows(records, "supervised", leaderboard(records, "val"), [])[0], strict=True)
+        zip(
+            [c.key for c in COLUMNS],
+            table_rows(by_metric(records, "supervised", "val"), "supervised", leaderboard(records, "val"), [])[0],
+            strict=True,
+        )
     )
     assert (
         line["verdict"] == "within reach of one more run"
@@ -193,7 +215,7 @@ def test_ranks_and_verdicts_of_one_run_claim_nothing() -> None:
     line = dict(
         zip(
             [c.key for c in COLUMNS],
-            table_rows(records, "supervised", leaderboard(records), list(fields(records)))[0],
+            table_rows(by_metric(records, "supervised"), "supervised", leaderboard(records), list(fields(records)))[0],
             strict=True,
         )
     )

@@ -34,7 +34,7 @@
 
   function shownColumns() {
     const hidden = metric.value ? Object.entries(metrics).filter(([name]) => name !== metric.value).flatMap(([, keys]) => keys) : [];
-    return columns.map((column, i) => ({ ...column, i })).filter((c) => c.header && !hidden.includes(c.key));
+    return columns.map((column, i) => ({ ...column, i })).filter((c) => c.header && !hidden.includes(c.key) && (metric.value || !c.chosen));
   }
 
   function chosen() {
