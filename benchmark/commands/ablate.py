@@ -1,7 +1,5 @@
 """``ablate``: the full factorial of a method's parts."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
@@ -61,6 +62,7 @@ def _option(parameter: inspect.Parameter, types: dict[str, Any]) -> inspect.Para
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=types[parameter.name])
 
 
+@cache
 def _of_fields(kind: Any) -> list[inspect.Parameter]:
     """An option for each field of a data class."""
     types = get_type_hints(kind, include_extras=True)

@@ -1,7 +1,5 @@
 """``check``: whether methods and datasets keep the laws of the benchmark."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated

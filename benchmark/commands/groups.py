@@ -1,7 +1,5 @@
 """Options in the groups in which commands take them, each group one object."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``import``: the cells of other stores, brought into one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``ls``: what there is."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated

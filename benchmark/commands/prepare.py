@@ -1,7 +1,5 @@
 """``prepare``: check a dataset, show it, keep or pack it."""
 
-from __future__ import annotations
-
 import os
 from enum import StrEnum
 from pathlib import Path

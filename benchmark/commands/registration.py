@@ -1,7 +1,5 @@
 """``registration``: what registration carries over, measured."""
 
-from __future__ import annotations
-
 import os
 from enum import StrEnum
 from pathlib import Path

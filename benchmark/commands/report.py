@@ -1,7 +1,5 @@
 """``report``: the page, tables and figures of a store."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated

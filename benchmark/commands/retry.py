@@ -1,7 +1,5 @@
 """``retry``: run again what a store holds unfinished."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``run``: train and test methods at label budgets."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from functools import partial
 from typing import Annotated

@@ -1,7 +1,5 @@
 """``track``: mirror a store to MLflow."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from benchmark.commands.app import command

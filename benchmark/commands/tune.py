@@ -1,7 +1,5 @@
 """``tune``: search hyper-parameters, equally for every method."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``verify``: prove a store."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
