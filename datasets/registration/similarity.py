@@ -35,15 +35,21 @@ class _WindowSum(torch.autograd.Function):
         return _WindowSum.apply(gradients[0], ctx.window), None
 
 
-@lru_cache(maxsize=64)
-def _share(shape: torch.Size, window: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """One over the number of points in the window about every point of a grid."""
-    return 1 / _WindowSum.apply(torch.ones(1, 1, *shape, dtype=dtype, device=device), window)
-
-
 def box(x: Tensor, window: tuple[int, int, int]) -> Tensor:
     """Mean over a window about every point, of what lies inside the grid. (N, C, d, h, w)."""
-    return _WindowSum.apply(x, window) * _share(x.shape[2:], window, x.dtype, x.device)
+    shape = x.shape[2:]
+    share = _share_on_cpu(shape, window, x.dtype) if x.device.type == "cpu" else _share(x.new_ones(1, 1, *shape), window)
+    return _WindowSum.apply(x, window) * share
+
+
+def _share(ones: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """One over the number of points in the window about every point of a grid."""
+    return 1 / _WindowSum.apply(ones, window)
+
+
+@lru_cache(maxsize=64)
+def _share_on_cpu(shape: torch.Size, window: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    return _share(torch.ones(1, 1, *shape, dtype=dtype), window)
 
 
 def local_statistics(image: Tensor, window: tuple[int, int, int]) -> Tensor:

@@ -24,7 +24,7 @@ from datasets.contents import hash_of
 from datasets.dataset import Volume
 from datasets.prepared import _whole, open_dataset, prepare
 from datasets.registration import Recipe, Registrations
-from tests.chaos.damage import DAMAGE
+from tests.damage import DAMAGE
 from tests.datasets.layouts import acdc_slices
 
 KINDS = ("flipped", "empty", "no text", "sealed nonsense", "folder", "dangling")

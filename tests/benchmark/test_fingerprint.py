@@ -254,7 +254,7 @@ def test_the_registration_s_configuration_counts_where_registration_is_used(monk
     from datasets import registration
 
     class More(registration.RegistrationConfig):
-        keep: int = 6
+        keep: int = 7
 
     with monkeypatch.context() as patched:
         patched.setattr(registration, "RegistrationConfig", More)

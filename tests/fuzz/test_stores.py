@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports.leaderboard import leaderboard, to_csv, to_latex, to_markdown
-from reports.report import write_report
 
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS
@@ -21,6 +19,10 @@ from benchmark.records.identity import Cell, Trial
 from benchmark.records.status import counts, statuses
 from benchmark.records.store import DONE, PROGRESS, CellFolder, Store, describe_cell
 from benchmark.records.table import Records, collect
+from reports.tables.escaping import to_csv
+from reports.tables.leaderboard import leaderboard
+from reports.tables.leaderboard_forms import to_latex, to_markdown
+from reports.writing.report import write_report
 from tests.fuzz.fuzzing import SECONDS, damage, few, spend
 
 HOSTILE: list[Any] = [
