@@ -27,7 +27,7 @@ from benchmark.commands.options import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Task:
     """What is learnt, from how much, under which rules."""
 
@@ -37,7 +37,7 @@ class Task:
     protocol: ProtocolOption = "quick"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Runs(Task):
     """A task, and how often it is tried."""
 
@@ -46,7 +46,7 @@ class Runs(Task):
     seeds: SeedsOption = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Where:
     """Where cells run, and where their records go."""
 
@@ -60,7 +60,7 @@ class Where:
     tracking: TrackingOption = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Finished:
     """What becomes of cells that are finished, and whether anything runs."""
 
