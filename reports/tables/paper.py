@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 FILE = Path(__file__).with_name("references.yaml")
 THIS, PACKAGE = "thisbenchmark", "ssl-medseg-benchmark"
+TITLE = "A benchmark of semi-supervised medical image segmentation with very few labelled cases"
 AUTHORS = "(to be filled in by the authors)"
 
 
@@ -51,10 +51,8 @@ def bibtex(cells: pd.DataFrame) -> str:
         fields = ",\n".join(f"  {name} = {{{_title(name, str(value))}}}" for name, value in entry.items())
         lines.append(f"@{kind}{{{key},\n{fields}\n}}\n")
     codes = ", ".join(sorted(cells["code_hash"].dropna().unique()))
-    title = importlib.metadata.metadata(PACKAGE)["Summary"]
-    version = importlib.metadata.version(PACKAGE)
-    note = tex(f"{PACKAGE}, version {version}; code {codes}")
-    lines.append(f"@misc{{{THIS},\n  title = {{{title}}},\n  note = {{{note}}}\n}}\n")
+    note = tex(f"{PACKAGE}; code {codes}")
+    lines.append(f"@misc{{{THIS},\n  title = {{{TITLE}}},\n  note = {{{note}}}\n}}\n")
     return "\n".join(lines)
 
 
