@@ -13,8 +13,6 @@ from benchmark.ground.errors import BadInput
 from datasets.formats.grid import Grid, canonical_grid, check_size, turned_values
 from datasets.readers import check_file
 
-ITEMSIZE = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
-
 
 def header_of(path: Path) -> Grid:
     """The grid of a file, or of the DICOM series in a folder; of a file, no voxel is read.

@@ -179,7 +179,12 @@ def vote_by_similarity(labels: list[Tensor], similarities: list[float]) -> tuple
     The confidence tells: of what six sources vote foreground, .28 is right below .5 and .91 above .9. Weighting by local similarity, too,
     was worse at 7 labelled cases, -.022 [-.041, -.008]; leaving out sources .1 behind the best made no difference (16 ACDC volumes).
     """
-    return vote(torch.stack(labels), torch.softmax(VOTE_SHARPNESS * torch.tensor(similarities), 0))
+    return vote(torch.stack(labels), vote_weights(similarities))
+
+
+def vote_weights(similarities: list[float]) -> Tensor:
+    """What each source's vote counts: softmax(10 similarity), (M,)."""
+    return torch.softmax(VOTE_SHARPNESS * torch.tensor(similarities), 0)
 
 
 def vote(labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

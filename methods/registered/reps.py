@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.registration import Candidate, Registrations, vote
-from datasets.registration.transform import VOTE_SHARPNESS
+from datasets.registration.transform import vote_weights
 from datasets.slices import IGNORE, Batch
 from methods.method import Task
 from methods.parts.contrast import EMBEDDING, REGISTERED, Anchors, Candidates, PixelContrast, Positives, pixel_features
@@ -145,7 +145,7 @@ class SamePlace(Memory):
         super().__init__(task, max(2, round(task.bank.size / CELLS)))
         bank, sources = self.bank, [candidates[:k] for candidates in registrations.candidates]
         self.pixels = torch.stack([self.places(sources, rank, 1) for rank in range(k)])
-        weights = [torch.softmax(VOTE_SHARPNESS * torch.tensor([c.similarity for c in each]), 0) for each in sources]
+        weights = [vote_weights([c.similarity for c in each]) for each in sources]
         self.weights = torch.stack([F.pad(each, (0, k - len(each))) for each in weights], 1).to(bank.device)
         self.truth = bank.label[bank.labelled].flatten()
         told = [
