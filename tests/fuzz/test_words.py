@@ -142,7 +142,15 @@ OPTIONS = (
     b"labels: 1,3,7\nmethods:\n- cctr\n- cctr[rsl=false]\nruns: 3\nstore: ~/x\ndry-run: true\n# so it is\nhparams: tuned\n"
 )
 RULES = b"base: paper\nsteps: 8000\nswin: {window: 7, depths: [2, 2, 2, 2]}\nmomentum: 0.9\nprecision: bfloat16\n"
-TYPED = [methods, factors, protocol, labels, numbers, cluster]
+TYPED: dict[Callable[[str, Path], None], str] = {
+    methods: "cctr[rsl=false],cps",
+    factors: "rsl,reps",
+    protocol: "quick[steps=40]",
+    labels: "1,3,all",
+    numbers: "0,1",
+    cluster: "partition=gpu,time=120",
+}
+"""What reads what is typed, each with words that it must understand, drawn among all others."""
 
 
 def judged(read: Callable[[Any, Path], None], words: Any, folder: Path, outcomes: Counter[str]) -> None:
@@ -163,7 +171,7 @@ def test_what_is_typed_means_something_or_is_refused_in_a_sentence(
     outcomes = Counter[str]()
 
     @few
-    @given(WORDS)
+    @given(WORDS | st.just(TYPED[read]))
     def batch(text: str) -> None:
         judged(read, text, tmp_path, outcomes)
 
@@ -187,7 +195,8 @@ def test_files_of_options_and_rules_mean_something_or_are_refused_in_a_sentence(
     @few
     @given(st.data())
     def batch(data: st.DataObject) -> None:
-        content = damage(whole, data) if data.draw(st.booleans()) else "\n".join(data.draw(lines))
+        drawn = st.sampled_from([damage(whole, data), "\n".join(data.draw(lines)), whole])
+        content = data.draw(drawn)
         judged(read, content, tmp_path, outcomes)
 
     told = spend(batch, outcomes)
