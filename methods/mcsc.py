@@ -6,7 +6,7 @@ temperature .1, weight .001 a network and scale, unlabelled pixels from a tenth 
 
 Deviations: the second scale pools the last map further, there it is a deeper map; the grids, and tiles that cover the whole map (there a
 part is missed); labels stand at their own pixels (there they are read in another order than the features, which makes .0846 of
-the recorded loss of tidy features here); all is trained by the protocol's optimiser (there AdamW); the Swin-UNet starts at random and
+the recorded loss of tidy features here); networks are trained by the protocol's optimiser (there AdamW); the Swin-UNet starts at random and
 has no drop-path (there ImageNet weights and .2). Any number of classes (there four).
 """
 

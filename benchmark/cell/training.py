@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmark.cell.optimiser import Optimiser
 from benchmark.ground.files import read_plain, seal, set_aside, unseal
 from benchmark.ground.protocol import Protocol
 from benchmark.records.store import CellFolder
@@ -96,7 +97,7 @@ def fit(
         Diverged: a loss became NaN, infinite or huge. The checkpoint is of a step before.
     """
     bank, protocol = method.task.bank, method.task.protocol
-    optimiser = _optimiser(method.train(), protocol)
+    optimiser = Optimiser(method.train(), protocol)
     start, fitted = _resume(method, optimiser, folder, code)
     log_every = max(1, protocol.steps // LOG_POINTS)
     weigh_every = log_every * math.ceil(SHARES_EVERY / log_every)
@@ -177,7 +178,7 @@ def step_seconds(method: Method, protocol: Protocol, seed: int, steps: int) -> f
 
     On a CPU, warming up is a matter of milliseconds: a first step of LONG_STEP seconds is all that is timed there.
     """
-    optimiser, on_cpu = _optimiser(method.train(), protocol), method.task.bank.device.type == "cpu"
+    optimiser, on_cpu = Optimiser(method.train(), protocol), method.task.bank.device.type == "cpu"
     began = time.perf_counter()
     for index in range(steps + 1):
         terms = _update(method, optimiser, method.task.bank, protocol, seed, Step(protocol.steps // 2 + index, protocol.steps))
@@ -189,16 +190,9 @@ def step_seconds(method: Method, protocol: Protocol, seed: int, steps: int) -> f
     return (time.perf_counter() - began) / steps
 
 
-def _optimiser(method: Method, protocol: Protocol) -> torch.optim.Optimizer:
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    return torch.optim.SGD(
-        parameters, lr=protocol.learning_rate, momentum=protocol.momentum, weight_decay=protocol.weight_decay
-    )
-
-
 def _update(
     method: Method,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     bank: SliceBank,
     protocol: Protocol,
     seed: int,
@@ -206,14 +200,13 @@ def _update(
     shares: dict[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """One optimiser step of a method in training mode; returns the terms, detached. shares: gets those of several terms' gradients."""
-    for group in optimiser.param_groups:
-        group["lr"] = protocol.learning_rate * method.hp.learning_rate * (1 - step.fraction) ** protocol.power
+    optimiser.schedule(step)
     batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled, method.augmentation)
     seed_all = torch.default_generator.manual_seed if bank.device.type == "cpu" else torch.manual_seed  # 2 us instead of 140
     seed_all(seed * 1_000_003 + step.index)
     with _precision(protocol, bank.device):
         terms = method.losses(batch, step)
-    optimiser.zero_grad(set_to_none=True)
+    optimiser.zero_grad()
     if shares is not None and len(terms) > 1:
         shares |= gradient_shares(terms, [p for p in method.parameters() if p.requires_grad])
     torch.stack(list(terms.values())).sum().backward()
@@ -233,7 +226,7 @@ def history_csv(fitted: Fitted) -> str:
     return pd.DataFrame(fitted.history, columns=None if fitted.history else ["step"]).to_csv(index=False)
 
 
-def _save(method: Method, optimiser: torch.optim.Optimizer, step: int, fitted: Fitted, folder: CellFolder, code: str) -> None:
+def _save(method: Method, optimiser: Optimiser, step: int, fitted: Fitted, folder: CellFolder, code: str) -> None:
     buffer = io.BytesIO()
     state = {
         "code": code,
@@ -259,7 +252,7 @@ def _state(folder: CellFolder) -> dict[str, Any] | None:
     return None
 
 
-def _resume(method: Method, optimiser: torch.optim.Optimizer, folder: CellFolder, code: str) -> tuple[int, Fitted]:
+def _resume(method: Method, optimiser: Optimiser, folder: CellFolder, code: str) -> tuple[int, Fitted]:
     """Step to start from and what is known so far; loads method and optimiser. A checkpoint that is damaged, or of other code, is none."""
     state = _state(folder)
     if state is None or state.get("code") != code:

@@ -3,8 +3,8 @@
 Liu, Henderson, Gu, Dai, Deligianni: "Learning Semi-Supervised Medical Image Segmentation from Spatial Registration", WACV 2025. A
 re-implementation from the published description; each hyper-parameter says whether it is known, from an ancestor, or our choice.
 
-Deviations from its ancestor MCSC: projectors are trained by the protocol's optimiser, so that ``contrast`` scales their steps (there each
-has AdamW of its own); the Swin-UNet starts at random, without drop-path (there ImageNet weights and .2).
+Deviations from its ancestor MCSC: the networks are trained by the protocol's optimiser (there AdamW; the projector has it here, too); the
+Swin-UNet starts at random, without drop-path (there ImageNet weights and .2).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class CCTR(CrossTeaching):
         reps: bool = Field(True, description="registration-enhanced positive sampling on or off")
         reps_positives: Literal["place", "class"] = Field(
             "place",
-            description="place: whatever the transform leads to is a positive, and unlabelled pixels where registration puts foreground "
-            "and the network is not sure are anchors too, weighted by the share of the vote; class: a place counts only if it has the "
-            "anchor's class, and no anchors are added [choice]",
+            description="place: whatever the transform leads to is a positive, and unlabelled pixels where registration puts foreground, "
+            "unless the network is sure of something else and sources disagree, are anchors too, weighted by the share of the vote; "
+            "class: a place counts only if it has the anchor's class, and no anchors are added [choice]",
         )
         reps_k: int = Field(3, ge=1, le=8, description="labelled volumes, best registered first, that give a positive [choice]")
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from datasets.slices import IGNORE, Batch
 from methods.method import Method, Step, tunable
+from methods.parts.adamw import TrainedByAdamW
 from methods.parts.observed import Observed
 
 HIDDEN, EMBEDDING = 256, 128
@@ -29,7 +30,7 @@ REGISTERED = KINDS.index("registered")
 class ContrastHparams(Method.Hparams):
     """Hyper-parameters of the contrastive term."""
 
-    contrast: float = tunable(0.002, low=1e-4, high=0.1, log=True, doc="weight of the contrastive term [ancestor]")
+    contrast: float = tunable(0.002, low=1e-3, high=1, log=True, doc="weight of the contrastive term [ancestor]")
     anchors: int = Field(1000, ge=2, description="at most this many anchors a class [known]")
     negatives: int = Field(500, ge=1, description="negatives an anchor, balanced over the other classes [known]")
     temperature: float = tunable(0.1, low=0.03, high=0.5, log=True, minimum=1e-3, doc="InfoNCE temperature [ancestor]")
@@ -87,8 +88,13 @@ Registered = Callable[[Anchors], Positives]
 """Finds the registered positives of anchors."""
 
 
-class Projector(nn.Module):
-    """1x1 convolution to 256 (one per network, their features differ in width), ReLU, 1x1 to 128 shared by all, L2 norm [ancestor]."""
+class Projector(TrainedByAdamW):
+    """1x1 convolution to 256 (one per network, their features differ in width), ReLU, 1x1 to 128 shared by all, L2 norm [ancestor].
+
+    Trained as in MCSC's train_MCSC_2D_256_28.py (lines 302-306, 437-442): AdamW of its own, whatever the weight of the contrast is.
+    """
+
+    rate, decay = 5e-4, 5e-4
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()

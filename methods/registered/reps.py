@@ -18,6 +18,8 @@ from methods.method import Task
 from methods.parts.contrast import EMBEDDING, REGISTERED, Anchors, Candidates, PixelContrast, Positives, pixel_features
 
 STRIDE = 4
+AGREED = 1 - 1e-4
+"""Share of the sources' weight above which all of them agree, but for rounding."""
 CELLS = 48
 """Of ``SamePlace``, along an image's side, where that gives cells of two pixels or more: about a myocardium's width [choice]."""
 
@@ -136,7 +138,8 @@ class SamePlace(Memory):
 
     features: (cells, E) float16 buffer, mean of the networks' unit vectors, zero until the slice has been visited.
     pixels: (K, S, P, P) int32, pixel of the labelled slices that a pixel of a slice corresponds to in its k-th best source, or -1.
-    weights: (K, V) float32. told: (S, P, P) uint8, the vote of the sources; IGNORE where there is none.
+    weights: (K, V) float32. told: (S, P, P) uint8, the vote of the sources; IGNORE where there is none. firm: the same where all of
+        them agree, 0 elsewhere.
     """
 
     features: Tensor
@@ -148,11 +151,12 @@ class SamePlace(Memory):
         weights = [vote_weights([c.similarity for c in each]) for each in sources]
         self.weights = torch.stack([F.pad(each, (0, k - len(each))) for each in weights], 1).to(bank.device)
         self.truth = bank.label[bank.labelled].flatten()
-        told = [
-            vote(self._labels(self.pixels[:, bank.volume == v]).cpu(), self.weights[:, v].cpu())[0]
+        votes = [
+            vote(self._labels(self.pixels[:, bank.volume == v]).cpu(), self.weights[:, v].cpu())
             for v in range(len(bank.volumes))
         ]
-        self.told = torch.cat(told).to(bank.device)
+        told, share = (torch.cat(part).to(bank.device) for part in zip(*votes, strict=True))
+        self.told, self.firm = told, told.where((share > AGREED) & (told != IGNORE), 0)
         self.register_buffer("features", torch.zeros(len(self.label), EMBEDDING, dtype=torch.float16))
 
     def _labels(self, pixels: Tensor) -> Tensor:
@@ -160,9 +164,14 @@ class SamePlace(Memory):
         return self.truth[pixels.long().clamp(min=0)].where(pixels >= 0, IGNORE)
 
     def join(self, candidates: Candidates, batch: Batch) -> Candidates:
-        """Candidates with those pixels, all of unlabelled slices, where the network is not sure and registration puts foreground."""
-        told = self.bank.carry(self.told, batch)
-        joined = (candidates.label == IGNORE) & (told != IGNORE) & (told > 0)
+        """Candidates with pixels of unlabelled slices where registration puts foreground: where the network is not sure, and where it
+        is sure of background but all sources agree. Without the latter they die out: networks are soon sure of background everywhere.
+        """
+        told, firm = self.bank.carry(self.told, batch), self.bank.carry(self.firm, batch)
+        label = candidates.label
+        unlabelled = torch.arange(label.shape[1], device=label.device)[:, None, None] >= candidates.labelled
+        unsure = (label == IGNORE) & (told != IGNORE) & (told > 0)
+        joined = unlabelled & (unsure | ((label == 0) & (firm > 0)))
         return Candidates(candidates.label.where(~joined, told), candidates.labelled, joined)
 
     def remember(self, maps: list[Tensor], contrast: PixelContrast, batch: Batch) -> None:

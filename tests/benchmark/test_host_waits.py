@@ -11,7 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmark.cell.training import _optimiser, _update
+from benchmark.cell.optimiser import Optimiser
+from benchmark.cell.training import _update
 from methods.method import Method, Step, Task
 from tests.benchmarks.scenes import METHODS, build
 from tests.methods.conftest import make_task  # noqa: F401 - a fixture
@@ -56,12 +57,12 @@ class HostWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def ready(task: Task, name: str) -> tuple[Method, torch.optim.Optimizer]:
+def ready(task: Task, name: str) -> tuple[Method, Optimiser]:
     method = build(task, name).train()
-    return method, _optimiser(method, task.protocol)
+    return method, Optimiser(method, task.protocol)
 
 
-def update(method: Method, optimiser: torch.optim.Optimizer, index: int) -> None:
+def update(method: Method, optimiser: Optimiser, index: int) -> None:
     task = method.task
     _update(method, optimiser, task.bank, task.protocol, 0, Step(index, 20))
 

@@ -1,5 +1,6 @@
 """The loop: exact resume, selection on validation, and what happens when the loss is not finite."""
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell import training
+from benchmark.cell.optimiser import Optimiser
 from benchmark.cell.training import Diverged, Fitted, Interrupted, Progress, fit, gradient_shares
 from benchmark.conformance.task import DEPTH
 from benchmark.ground import registry
@@ -18,6 +20,7 @@ from datasets.slices import Batch, SliceBank
 from methods.contrastive import Contrastive
 from methods.mean_teacher import MeanTeacher
 from methods.method import Method, Step, Task
+from methods.parts.contrast import Projector
 from methods.supervised import Supervised
 from tests.methods.conftest import make_task  # noqa: F401 - a fixture
 
@@ -43,18 +46,24 @@ def train(
     )
 
 
-def build(task: Task) -> MeanTeacher:
+def build(task: Task, which: type[Method] = MeanTeacher, **given: float) -> Method:
     torch.manual_seed(0)
-    return MeanTeacher(task, MeanTeacher.Hparams())
+    hparams: Any = which.Hparams
+    return which(task, hparams(**given))
 
 
-@pytest.mark.parametrize("stop_after", [1, 7, 10, 13])
-def test_a_resumed_run_equals_an_uninterrupted_one(make_task: MakeTask, tmp_path: Path, stop_after: int) -> None:  # noqa: F811
-    whole = build(make_task())
+@pytest.mark.parametrize(("which", "stop_after"), [*((MeanTeacher, at) for at in (1, 7, 10, 13)), (Contrastive, 7)])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    make_task: MakeTask,  # noqa: F811
+    tmp_path: Path,
+    which: type[Method],
+    stop_after: int,
+) -> None:
+    whole = build(make_task(), which)
     uninterrupted = train(whole, tmp_path / "whole")
     with pytest.raises(Interrupted, match=f"step {stop_after} of 20"):
-        train(build(make_task()), tmp_path / "cut", stop_after=stop_after)
-    resumed = build(make_task())
+        train(build(make_task(), which), tmp_path / "cut", stop_after=stop_after)
+    resumed = build(make_task(), which)
     later = [0.1, 0.2] if stop_after < 10 else [0.2]
     again = train(resumed, tmp_path / "cut", later)
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
@@ -85,6 +94,25 @@ def test_the_history_adds_up_and_progress_is_told_at_every_step(make_task: MakeT
     for row in fitted.history:
         assert row["loss"] == pytest.approx(row["supervised"] + row["consistency"])
     assert [p.step for p in seen] == list(range(1, 21)) and math.isfinite(seen[-1].loss) and seen[-1].validation == 0.2
+
+
+def test_a_part_that_adamw_trains_moves_as_far_whatever_its_term_weighs(make_task: MakeTask) -> None:  # noqa: F811
+    """One step from the same start: by the rate, a weight, while the network's weights move by gradient descent on the weighted term."""
+    moved: dict[float, Tensor] = {}
+    network: dict[float, Tensor] = {}
+    for weight in (0.001, 0.01):
+        method = build(make_task(weight_decay=0.0), Contrastive, contrast=weight)
+        optimiser, before = Optimiser(method, method.task.protocol), copy.deepcopy(method.state_dict())
+        optimiser.schedule(Step(0, 20))
+        optimiser.zero_grad()
+        method.losses(method.task.bank.batch(0, 0, 4, 4), Step(0, 20))["contrast"].backward()
+        optimiser.step()
+        change = {name: value - before[name] for name, value in method.named_parameters()}
+        moved[weight] = torch.cat([c.flatten() for name, c in change.items() if "projector" in name]).detach()
+        network[weight] = torch.cat([c.flatten() for name, c in change.items() if "projector" not in name]).detach()
+    assert float(moved[0.001].abs().median()) == pytest.approx(Projector.rate, rel=0.02)
+    assert float((moved[0.001] - moved[0.01]).norm() / moved[0.01].norm()) < 0.2
+    assert float(network[0.01].norm() / network[0.001].norm()) == pytest.approx(10, rel=0.05)
 
 
 def test_a_term_s_share_is_that_of_its_gradient_s_norm() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from benchmark.cell.experiment import training_volumes
-from benchmark.cell.training import Interrupted, _optimiser, fit
+from benchmark.cell.optimiser import Optimiser
+from benchmark.cell.training import Interrupted, fit
 from benchmark.conformance.subject import same_state
 from benchmark.ground import registry
 from benchmark.ground.environment import make_deterministic
@@ -58,7 +59,7 @@ def build(task: Task, name: str) -> Method:
     return method.to(task.bank.device)
 
 
-def bare_step(method: Method, optimiser: torch.optim.Optimizer, batch: Batch, step: Step) -> None:
+def bare_step(method: Method, optimiser: Optimiser, batch: Batch, step: Step) -> None:
     """Forward, backward and optimiser on a ready batch, and nothing else."""
     terms = method.losses(batch, step)
     optimiser.zero_grad()
@@ -74,7 +75,7 @@ def harness_overhead(name: str, steps: int, clock: Clock = time.process_time, de
     """
     task = phantom_task(device=device, steps=steps + 1)
     protocol, method, twin = task.protocol, build(task, name), build(task, name).train()
-    optimiser = _optimiser(twin, protocol)
+    optimiser = Optimiser(twin, protocol)
     full: list[float] = []
     bare: list[float] = []
     began = 0.0
@@ -85,8 +86,7 @@ def harness_overhead(name: str, steps: int, clock: Clock = time.process_time, de
         finish(device)
         full.append(clock() - began)
         step = Step(len(full) - 1, protocol.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = protocol.learning_rate * twin.hp.learning_rate * (1 - step.fraction) ** protocol.power
+        optimiser.schedule(step)
         batch = task.bank.batch(0, step.index, protocol.batch_labelled, protocol.batch_unlabelled)
         torch.manual_seed(step.index)
         finish(device)

@@ -12,7 +12,7 @@ import torch
 
 from benchmark.cell.experiment import training_volumes
 from benchmark.cell.metrics import volume_metrics
-from benchmark.cell.training import _optimiser
+from benchmark.cell.optimiser import Optimiser
 from benchmark.conformance.task import made_up_task
 from datasets.registration.engine import Engine, RegistrationConfig, prepare
 from datasets.registration.pairs import TargetRegistration
@@ -45,7 +45,7 @@ def _cells(sizes: Sequence[Any], found: list[str]) -> list[str]:
 def stepper(task: Task, name: str) -> Callable[[], None]:
     """A bare step in the middle of training."""
     protocol, method = task.protocol, build(task, name).train()
-    optimiser = _optimiser(method, protocol)
+    optimiser = Optimiser(method, protocol)
     batch = task.bank.batch(0, 0, protocol.batch_labelled, protocol.batch_unlabelled)
     return lambda: bare_step(method, optimiser, batch, Step(protocol.steps // 2, protocol.steps))
 

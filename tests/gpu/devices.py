@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from benchmark.cell.training import _optimiser, _update, step_seconds
+from benchmark.cell.optimiser import Optimiser
+from benchmark.cell.training import _update, step_seconds
 from benchmark.conformance.subject import Subject, train
 from benchmark.conformance.task import SHIFTS, blob_volume, known_registrations
 from benchmark.ground import registry
@@ -107,7 +108,7 @@ def first_update(name: str, device: str, precision: str) -> tuple[dict[str, floa
     with comparable(device):
         method = method_on(name, device, protocol).train()
         before = weights_of(method)
-        terms = _update(method, _optimiser(method, protocol), method.task.bank, protocol, 0, Step(STEPS.start, protocol.steps))
+        terms = _update(method, Optimiser(method, protocol), method.task.bank, protocol, 0, Step(STEPS.start, protocol.steps))
         return {term: float(value) for term, value in terms.items()}, weights_of(method) - before
 
 

@@ -67,17 +67,22 @@ def test_under_augmentation_the_registered_class_of_every_pixel_is_its_true_clas
         assert torch.equal(told, positives.found) and float(told.float().mean()) > 0.6
 
 
-def test_registration_names_anchors_where_it_puts_foreground_and_the_network_is_not_sure(memory: SamePlace) -> None:
+def test_registration_names_anchors_where_it_puts_foreground(memory: SamePlace) -> None:
+    """Where no network is sure, and against a network that is sure of background where the two sources agree."""
+    memory.firm[9, :, :12] = 0  # as if they disagreed there
     batch = plain_batch(memory, [0, 9, 13], 1)  # type: ignore[arg-type]
     label = torch.full((2, 3, 32, 32), IGNORE)
     label[:, 0] = batch.label
     label[0, 1, :16] = 0  # one network is sure of background in the upper half of one slice
+    label[1, 2, :16] = 2  # the other of an organ in the upper half of the next
     joined = memory.join(Candidates(label, 1), batch)
     assert joined.registered is not None and joined.labelled == 1
     expected = memory.told[batch.slice].long().expand(2, -1, -1, -1)
     named = (expected > 0) & (expected != IGNORE)
     named[:, 0] = False
-    named[0, 1, :16] = False
+    named[0, 1, :16, :12] = False
+    named[1, 2, :16] = False
+    assert named[0, 1, :16, 12:].sum() > 20 and (expected[0, 1, :16, :12] > 0).sum() > 20
     assert torch.equal(joined.registered, named) and named.sum() > 400
     assert torch.equal(joined.label[named], expected[named]) and torch.equal(joined.label[~named], label[~named])
 
