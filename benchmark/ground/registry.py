@@ -77,6 +77,7 @@ def entries(package: str) -> dict[str, Entry]:
     return dict(sorted(found.items()))
 
 
+@cache
 def _offered(package: str) -> list[Entry]:
     """Entry points of installed packages."""
     points = importlib.metadata.entry_points(group=f"benchmark.{package}")
