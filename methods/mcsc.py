@@ -7,8 +7,8 @@ of the steps.
 
 Deviations: the second scale pools the last map further, there it is a deeper map; the grids, and tiles that cover the whole map (there a
 part is missed); labels stand at their own pixels (there they are read in another order than the features, which makes .0846 of
-the recorded loss of tidy features here); networks are trained by the protocol's optimiser (there AdamW); the Swin-UNet starts at random and
-has no drop-path (there ImageNet weights and .2). Any number of classes (there four).
+the recorded loss of tidy features here); the U-Net is trained by the protocol's optimiser (there AdamW, as all else here, too); the
+Swin-UNet starts at random and has no drop-path (there ImageNet weights and .2). Any number of classes (there four).
 """
 
 from __future__ import annotations
