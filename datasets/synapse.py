@@ -45,6 +45,7 @@ class Synapse(Dataset):
     )
     channels = 1
     spacing_known = False
+    facts = ("slices as the files hold them, spacing not stored",)
     source = (
         "register at synapse.org (project syn3193805), prepare the data as github.com/Beckschen/TransUNet says, and name the folder"
         " that holds train_npz and test_vol_h5"
