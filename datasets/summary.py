@@ -11,6 +11,7 @@ import pandas as pd
 from datasets.checks import uses
 from datasets.dataset import IGNORE
 from datasets.prepared import Prepared
+from datasets.readers import count_values
 
 PICTURED = 12
 MEASURED = 20
@@ -52,7 +53,7 @@ def summarise(dataset: Prepared, sizes: Sequence[int]) -> Summary:
             depth, height, width = volume.image.shape[1:]
             counts = np.full(len(dataset.classes), np.nan)
             if volume.label is not None:
-                counts = np.bincount(volume.label.ravel(), minlength=IGNORE + 1)[: len(dataset.classes)].astype(float)
+                counts = count_values(volume.label)[: len(dataset.classes)].astype(float)
                 for pixels, scores in found.items():
                     if len(scores) < MEASURED:
                         scores.append(ceiling(volume.label, pixels, len(dataset.classes)))

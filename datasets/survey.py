@@ -86,10 +86,10 @@ def survey(grids: Mapping[str, Grid], training: Sequence[str]) -> Survey:
     medians = np.median([spacings[name] for name in training], axis=0)
     axis = slice_axis(medians)
     codes = Counter(grid.codes for grid in grids.values())
-    to = f"the axes of {like}" if like else "RAS"
+    to = f"turned to the axes of {like}" if like else "read as RAS"
     facts = [
         f"slices along {AXES[axis]}; median spacing of {len(training)} training volumes {show(medians)} mm (x, y, z)",
-        f"stored as {', '.join(f'{code} ({count})' for code, count in codes.most_common())}; read as {to}",
+        f"stored as {', '.join(f'{code} ({count})' for code, count in codes.most_common())}; {to}",
     ]
     warnings = [*_remarks(grids)]
     all_spacings = np.array(list(spacings.values()))

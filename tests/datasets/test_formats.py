@@ -118,7 +118,7 @@ def test_voxels_beside_a_header_are_part_of_the_data(tmp_path: Path) -> None:
     header.write_text(text.replace("c2.raw", "../../c2.raw"))
     with pytest.raises(BadInput, match="lies outside"):
         values_of(header)
-    header.write_text(text.replace("14 12 6", "1400 1200 600"))
+    header.write_text(text.replace("14 12 6", "1400 1200 300"))
     with pytest.raises(BadInput, match=r"declares .* bytes and stores"):
         values_of(header)
 

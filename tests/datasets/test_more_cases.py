@@ -358,6 +358,21 @@ def unlabelled_text(root: Path) -> None:
     rewritten(root / "dataset.json", lambda text: text.replace(b'"labels"', b'"x"'))
 
 
+def a_rare_class(root: Path) -> None:
+    """Only the first case of the table, which trains, shows class 2, and only the test case class 3."""
+
+    def rare(path: Path, array: np.ndarray, number: int) -> None:
+        save(path, np.where(array == 2, 3 * (number == 5) or 2 * (number == 0), array).astype(np.uint8))
+
+    table(root, pairs(root, save_label=rare))
+
+
+def scored(dataset: Prepared) -> None:
+    says("no training case shows class 3: left out of every score")(dataset)
+    says("no validation case shows class 2, class 3", "on the validation cases")(dataset)
+    assert dataset.scored(dataset.split.tests["test"]) == (1,)
+
+
 def int64(root: Path) -> None:
     """As NumPy's own integers are saved."""
     pairs(root)
@@ -397,6 +412,11 @@ READ: dict[str, Case] = {
         lambda d: (has(blank=1)(d), says("1 of 7 training cases (c06)")(d)),
     ),
     "empty list": ("nnunet", lambda r: listed(r, training=[]), read(has(), quiet)),
+    "nnunet without test masks": (
+        "nnunet",
+        lambda r: (nnunet(r), save(r / "imagesTs/c09_0000.nii.gz", odd.scan(9)[0])),
+        read(has(), says("imagesTs has no labelsTs")),
+    ),
     "labels as a list": ("decathlon", lambda r: listed(r, labels=["background", "a", "b"]), read(quiet)),
     "labels called by number": ("nnunet", lambda r: nnunet(r, labels={"0": 0, "1": 1, "2": 2}), read(quiet)),
     "values before names": ("folder", values_first, classes((1, 2), ("a", "b"))),
@@ -424,6 +444,7 @@ READ: dict[str, Case] = {
     "numbered anew in each part": ("images", in_parts, numbered_anew),
     "pages": ("images", stacks, read(has())),
     "colour in one file": ("nnunet", colour_in_one_file, lambda d: (picture_masks(3)(d), quiet(d))),
+    "a class in few cases": ("folder", a_rare_class, scored),
     "short axes": ("folder", short_axes, lambda d: (one_way(d), says("oblique", "all volumes are turned to the axes")(d))),
     "M&Ms-2": ("mnms2", mnms2, hearts),
 }
