@@ -172,9 +172,7 @@ def _named(name: str, path: Path) -> Prepared:
     """The prepared file that a user names, before it is read through."""
     registry.load("datasets", name)
     if path.suffix.lower() not in (".h5", ".hdf5") and not h5py.is_hdf5(path):
-        raise BadInput(
-            f"--data: {path} is a file and no prepared dataset; expected a folder or one; name the folder that holds it"
-        )
+        raise BadInput(f"--data: {path} is a file and no prepared dataset; expected one or a folder; name the folder")
     prepared = _opened(path, *_state(path))
     if prepared.name != name:
         raise BadInput(f"--data: {path} holds the dataset {prepared.name}; expected {name}; say --dataset {prepared.name}")

@@ -20,7 +20,7 @@ MEASURED = 20
 
 @dataclass(frozen=True)
 class Sample:
-    """A slice for a picture: image (H, W) of the first channel and, where the volume has one, its label (H, W)."""
+    """A slice for a picture, upright: image (H, W) of the first channel and, where the volume has one, its label (H, W)."""
 
     title: str
     image: np.ndarray
@@ -68,8 +68,11 @@ def summarise(dataset: Prepared, sizes: Sequence[int]) -> Summary:
                     else np.flatnonzero(((volume.label > 0) & (volume.label != IGNORE)).any((1, 2)))
                 )
                 plane = int(rng.choice(shown if len(shown) else np.arange(depth)))
-                label = None if volume.label is None else volume.label[plane].copy()
-                samples.append(Sample(f"{volume.name} ({use}), slice {plane + 1}", volume.image[0, plane].copy(), label))
+                rows_of = slice(None, None, -1 if volume.spacing_known else 1)  # the body's axes run from back to front and up
+                label = None if volume.label is None else volume.label[plane, rows_of].copy()
+                samples.append(
+                    Sample(f"{volume.name} ({use}), slice {plane + 1}", volume.image[0, plane, rows_of].copy(), label)
+                )
             del volume  # not kept while the next case is read
     return Summary(dataset, pd.DataFrame(rows), samples, {size: _mean(scores) for size, scores in found.items() if scores})
 

@@ -41,7 +41,7 @@ SHOWN = (
         "nnunet ignore",
         "a_file_a_channel",
         "a class in few cases",
-        "image stored PSR",
+        "nnunet without test masks",
     ),
     *(
         "label_origin",

@@ -509,6 +509,6 @@ def test_it_is_refused_with_a_remedy(name: str, make: Callable, parts: list[str]
 def test_who_names_a_file_is_told_to_name_its_folder(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(
-        BadInput, match=r"dataset.json is a file and no prepared dataset; expected a folder or one; name the folder"
+        BadInput, match=r"dataset.json is a file and no prepared dataset; expected one or a folder; name the folder"
     ):
         open_dataset("nnunet", tmp_path / "dataset.json")
