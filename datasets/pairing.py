@@ -208,10 +208,10 @@ def case_folders(folder: Path) -> Pairs | None:
     if not any(source.label for source in sources.values()):
         return None
     usual = max(kinds.values(), key=list(kinds.values()).count)
-    for case, found in kinds.items():
-        if found != usual:
+    for case, names in kinds.items():
+        if names != usual:
             raise BadInput(
-                f"{folder / case} holds {', '.join(found)}; expected the channels {', '.join(usual)} as in the other cases; complete it"
+                f"{folder / case} holds {', '.join(names)}; expected the channels {', '.join(usual)} as in the other cases; complete it"
             )
     told = [f"{named(others, len(others) + len(sources), 'folders')} hold no image and are no cases"] if others else []
     return Pairs(sources, told, usual)

@@ -320,7 +320,7 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
     """
     with _replacing(file) as temporary, writing_h5(temporary, "w") as out:
-        cases, volumes = list(uses(dataset)), []
+        cases, volumes = list(uses(dataset)), list[Entry]()
         done, shown = set[str](), dict[str, tuple[int, ...]]()
         for volume, _ in checked(dataset):
             volumes.append(entry_of(_write_volume(out, len(volumes), volume, bits)))
