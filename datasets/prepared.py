@@ -171,12 +171,13 @@ def _raw(name: str, path: Path | None) -> Dataset:
 def _named(name: str, path: Path) -> Prepared:
     """The prepared file that a user names, before it is read through."""
     registry.load("datasets", name)
+    if path.suffix.lower() not in (".h5", ".hdf5") and not h5py.is_hdf5(path):
+        raise BadInput(f"--data: {path} is a file and no prepared dataset; expected one or a folder; name the folder")
     prepared = _opened(path, *_state(path))
     if prepared.name != name:
         raise BadInput(f"--data: {path} holds the dataset {prepared.name}; expected {name}; say --dataset {prepared.name}")
-    prepared.manifest = prepared.manifest.model_copy(
-        update={"shown": None}
-    )  # not believed: read from the labels where it is asked for
+    unread = {"shown": None}  # not believed: read from the labels where it is asked for
+    prepared.manifest = prepared.manifest.model_copy(update=unread)
     return prepared
 
 
@@ -319,15 +320,16 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
     """
     with _replacing(file) as temporary, writing_h5(temporary, "w") as out:
-        cases, volumes = list(uses(dataset)), []
+        cases, volumes = list(uses(dataset)), list[Entry]()
         done, shown = set[str](), dict[str, tuple[int, ...]]()
-        for number, (volume, _) in enumerate(checked(dataset)):
-            volumes.append(entry_of(_write_volume(out, number, volume, bits)))
+        for volume, _ in checked(dataset):
+            volumes.append(entry_of(_write_volume(out, len(volumes), volume, bits)))
             if volume.label is not None:
                 shown[volume.name] = shown_classes(volume)
             if volume.case not in done:
                 done.add(volume.case)
                 tell(len(done), len(cases))
+            del volume  # or it stays while the next is read
         manifest = Manifest(
             dataset=dataset.name,
             hash=digest(dataset, volumes),

@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
-from datasets.readers import hash_files, read_h5, read_npz
+from datasets.readers import count_values, hash_files, read_h5, read_npz
 from datasets.survey import named
 
 SLICE_NAME = re.compile(r"(?P<case>case[0-9]{4})_slice(?P<number>[0-9]{3})\.npz")
@@ -45,6 +45,7 @@ class Synapse(Dataset):
     )
     channels = 1
     spacing_known = False
+    facts = ("slices as the files hold them, spacing not stored",)
     source = (
         "register at synapse.org (project syn3193805), prepare the data as github.com/Beckschen/TransUNet says, and name the folder"
         " that holds train_npz and test_vol_h5"
@@ -133,7 +134,7 @@ class Synapse(Dataset):
             image = np.stack([part for part, _ in parts])
             label = np.stack([mask for _, mask in parts if mask is not None]) if labels else None
         if label is not None:
-            self.sizes[case] = np.bincount(label.ravel(), minlength=len(self.classes))
+            self.sizes[case] = count_values(label)[: len(self.classes)]
         return (Volume(case, case, image[None], label, SPACING, spacing_known=False),)
 
     def content_hash(self) -> str:
