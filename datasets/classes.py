@@ -53,6 +53,11 @@ class LabelMap:
         numbers = [IGNORE if value in self.ignore else self.values.get(value, value) for value in known]
         return np.asarray(numbers, np.uint8)[place]
 
+    def of_classes(self) -> tuple[int, ...]:
+        """The value of each class; of one that several values stand for, the first."""
+        firsts = {number: value for value, number in reversed(self.values.items())}
+        return tuple(firsts.get(number, number) for number in range(len(self.names)))
+
     def shown(self) -> str:
         """The map in words, for people."""
         classes = [

@@ -23,6 +23,9 @@ from datasets.volumes import LUNG, SOFT_TISSUE, FileDataset, Source, Window
 SALT = "decathlon"
 """What orders the names of a split, in every layout of a dataset.json: the same cases, the same split."""
 
+LICENCE = 500
+"""Letters of what is said of a licence."""
+
 
 @dataclass
 class Description:
@@ -34,6 +37,7 @@ class Description:
     validation: dict[str, Source] = field(default_factory=dict)
     test: dict[str, Source] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    licence: str = ""
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -59,6 +63,8 @@ class DescribedDataset(FileDataset):
         BadInput: no path, no such layout, or dataset.json lacks what is needed; later, a file breaks a rule.
     """
 
+    chosen_tests = True
+
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
         if path is None:
@@ -75,6 +81,13 @@ class DescribedDataset(FileDataset):
         self.published = found.split()
         self.about = about_files(folder)
         self.told += found.told
+        self.licence = found.licence or self.licence
+        self.chosen_tests = bool(found.test or found.validation)
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether dataset.json or folders name test cases."""
+        return self.chosen_tests
 
     @property
     def split(self) -> Split:
@@ -108,7 +121,9 @@ def described(folder: Path) -> Description:
         ) from None
     lung = "lung" in str(about.get("name", "")).lower()
     windows = tuple((LUNG if lung else SOFT_TISSUE) if m.upper() == "CT" else None for m in modalities) if modalities else None
-    found = Description(labels, windows)
+    found = Description(
+        labels, windows, licence=" ".join(str(about.get("licence") or about.get("license") or "").split())[:LICENCE]
+    )
     if not modalities:
         found.told.append("dataset.json states no modality: intensities of all channels are scaled between percentiles")
     if "training" in about:

@@ -73,9 +73,10 @@ class Folder(DescribedDataset):
                 raise BadInput(
                     f"{folder / 'cases.csv'}: {case} is in {self.use[case]} and has no label; expected one; add it or let it train"
                 )
-        if not self.split.train or not self.split.tests["test"]:
-            found = f"{len(self.split.train)} labelled training and {len(self.split.tests['test'])} test cases"
-            raise BadInput(f"{folder} has {found}; expected at least one of each; complete the table or the folders")
+        if not self.split.train:
+            raise BadInput(f"{folder} has 0 labelled training cases; expected at least one; complete the table or the folders")
+        if not hasattr(self, "published"):
+            self.chosen_tests = bool(self.test) or "test" in self.use.values()
         stated = self.settings.for_channels(self.channels, folder / "dataset.yaml")
         self.windows = self._pooled() if self.settings.pooled and not stated else stated or self.windows
 

@@ -21,6 +21,7 @@ from datasets.draws import split_by_name
 from datasets.formats import values_of
 from datasets.pairing import Pairs, pair_folders
 from datasets.readers import check_image
+from datasets.reading import Reading, Window
 from datasets.survey import named
 from datasets.tables import USES, read_table
 from datasets.volumes import FileDataset, scaled
@@ -65,9 +66,8 @@ class Images(FileDataset):
             )
         if given := users_map(path):
             self.labels = given
-        if not self.split.train or not self.split.tests["test"]:
-            found = f"{len(self.split.train)} labelled training and {len(self.split.tests['test'])} test cases"
-            raise BadInput(f"{path} has {found}; expected at least one of each; complete the folders or the table")
+        if not self.split.train:
+            raise BadInput(f"{path} has 0 labelled training cases; expected at least one; complete the folders or the table")
 
     def _take(self, pairs: Pairs, use: str = "") -> None:
         if both := sorted(getattr(self, "files", {}).keys() & pairs.sources.keys()):
@@ -96,6 +96,22 @@ class Images(FileDataset):
         train, val, test = (tuple(case for case in labelled if self.use[case] == use) for use in USES)
         return Split(train, val, {"test": test}, tuple(blank))
 
+    @property
+    def has_test_set(self) -> bool:
+        """Whether folders or the table name test cases."""
+        return "test" in self.use.values()
+
+    @cached_property
+    def _window(self) -> Window:
+        """Of all channels: where one file has three, they are colours."""
+        first = next(iter(next(iter(self.files.values())).values()))
+        return COLOUR if self.channels == 3 and len(first.images) == 1 else None
+
+    @property
+    def reading(self) -> Reading:
+        """Pages as slices; a case of several pictures lies in no file of its own."""
+        return super().reading.model_copy(update={"windows": (self._window,) * self.channels, "places": {}})
+
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's pictures as the slices of one volume; see ``Dataset.read``."""
         images, masks = [], []
@@ -116,9 +132,10 @@ class Images(FileDataset):
                     )
                 masks.append(mask)
         image = np.concatenate(images, axis=1)
-        window = COLOUR if self.channels == 3 and len(next(iter(self.files[case].values())).images) == 1 else None
         label = np.ascontiguousarray(np.concatenate(masks)) if masks else None
-        return (Volume(case, case, np.stack([scaled(part, window) for part in image]), label, SPACING, spacing_known=False),)
+        return (
+            Volume(case, case, np.stack([scaled(part, self._window) for part in image]), label, SPACING, spacing_known=False),
+        )
 
 
 def _two_folders(home: Path) -> tuple[Path, Path] | None:

@@ -45,9 +45,9 @@ def pair_folders(images: Path, labels: Path, channels: int | None = None) -> Pai
     Raises:
         BadInput: two files have one name, or a case lacks a channel.
     """
-    masks = _by_stem(labels)
-    found = _by_stem(images)
-    groups = _channels(images, found, masks, channels)
+    masks = by_stem(labels)
+    found = by_stem(images)
+    groups = by_channel(images, found, masks, channels)
     told: list[str] = []
     owner, loosely = _match(groups, masks)
     if loosely:
@@ -60,7 +60,7 @@ def pair_folders(images: Path, labels: Path, channels: int | None = None) -> Pai
     return pairs
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path) -> dict[str, Path]:
     """A folder's images by name without ending, in order of name; also folders of a DICOM series."""
     found: dict[str, Path] = {}
     if not os.path.isdir(folder):
@@ -77,7 +77,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _channels(folder: Path, images: dict[str, Path], masks: Iterable[str], channels: int | None) -> dict[str, list[Path]]:
+def by_channel(folder: Path, images: dict[str, Path], masks: Iterable[str], channels: int | None) -> dict[str, list[Path]]:
     """case -> the files of its channels."""
     names = {plain(stem) for stem in masks}
     groups: dict[str, dict[int, Path]] = {}
@@ -159,8 +159,8 @@ def case_folders(folder: Path) -> Pairs | None:
     sources: dict[str, Source] = {}
     kinds: dict[str, tuple[str, ...]] = {}
     for home in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        masks = {stem: path for stem, path in _by_stem(home).items() if plain(stem).endswith(MASK_WORDS)}
-        images = {stem: path for stem, path in _by_stem(home).items() if stem not in masks}
+        masks = {stem: path for stem, path in by_stem(home).items() if plain(stem).endswith(MASK_WORDS)}
+        images = {stem: path for stem, path in by_stem(home).items() if stem not in masks}
         if not images or len(masks) > 1:
             return None
         prefix = home.name

@@ -15,17 +15,15 @@ from datasets.dataset import Dataset, Volume
 from datasets.formats import header_of, values_of
 from datasets.formats.grid import Grid, difference
 from datasets.readers import ROUNDING, check_image, hash_files
+from datasets.reading import Place, Reading, Window, axes_of
 from datasets.survey import Survey, survey
 
 PERCENTILES = (0.5, 99.5)
 SOFT_TISSUE, LUNG = (-175.0, 275.0), (-1000.0, 400.0)
 """Windows of CT, Hounsfield units."""
 
-READING = "3"
-"""Of how files become volumes: what an earlier one prepared is prepared again."""
-
-Window = tuple[float, float] | None
-"""The range of intensities that becomes [0, 1]; None: between percentiles of the volume, for modalities without a fixed scale."""
+READING = "4"
+"""Of how files become volumes, and what is kept of them: what an earlier one prepared is prepared again."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,17 @@ class FileDataset(Dataset):
             for name, source in self.files[case].items()
         )
 
+    @property
+    def reading(self) -> Reading:
+        """As training volumes are read; see ``Dataset.reading``."""
+        return Reading(
+            axis=self.survey.axis,  # type: ignore[arg-type]
+            windows=self.windows or (None,) * self.channels,
+            percentiles=self.percentiles,
+            values=self.labels.of_classes(),
+            places={name: place_of(grid) for name, grid in self.grids.items()},
+        )
+
     def content_hash(self) -> str:
         """Hash of every file that is read; computed once."""
         return self._content_hash
@@ -164,7 +173,7 @@ def read_volume(
     Raises:
         BadInput: a file is missing or damaged, has other channels, or another grid than the first; a value is NaN or infinite, or no class.
     """
-    axes = (axis, *(i for i in (1, 0, 2) if i != axis))
+    axes = axes_of(axis)
     parts: list[np.ndarray] = []
     first: Grid | None = None
     for path in source.images:
@@ -191,6 +200,11 @@ def read_volume(
         mask = np.ascontiguousarray(labels.apply(source.label, values[0]).transpose(axes))
     z, y, x = (first.spacing[i] for i in axes)
     return Volume(name, case, np.stack(channels), mask, (z, y, x), first.known)
+
+
+def place_of(grid: Grid) -> Place:
+    """Where the voxels of a file lie, as masks need it."""
+    return Place(affine=grid.stored.tolist(), codes=grid.codes, unit=grid.unit, tilt=grid.tilt)
 
 
 def _check_grid(path: Path, grid: Grid, image: Path, like: Grid) -> None:
