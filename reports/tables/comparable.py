@@ -54,6 +54,11 @@ def titled(cells: pd.DataFrame) -> pd.Series:
     return cells["protocol_title"].fillna(cells["protocol"]) if "protocol_title" in cells else cells["protocol"]
 
 
+def folds_of(cells: pd.DataFrame) -> dict[str, float]:
+    """How many folds each dataset that is cross-validated is cut into."""
+    return {} if "folds" not in cells else cells.dropna(subset="folds").groupby("dataset")["folds"].first().to_dict()
+
+
 def rows_of(table: pd.DataFrame) -> list[Any]:
     """A table's rows as named tuples."""
     return list(table.itertuples())
