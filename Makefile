@@ -8,7 +8,7 @@ BIN = .venv/bin
 READY = .venv/ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint audit format bench performance docs statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
+.PHONY: help run test lint audit format bench performance docs docs-site statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -39,8 +39,14 @@ bench: $(READY)  ## measure what everything costs, as ratios within one run, and
 performance: BENCH = --write-performance
 performance: bench  ## as bench, and write docs/performance.md and the ratios that `make test` compares with
 
-docs: $(READY)  ## write docs/methods.md from the classes
+docs: $(READY)  ## write docs/methods.md, docs/commands.md and docs/records.md from the code
 	$(BIN)/python -c "from benchmark.documentation import methods_page; print(methods_page(), end='')" > docs/methods.md
+	$(BIN)/python -c "from benchmark.reference import commands_page; print(commands_page(), end='')" > docs/commands.md
+	$(BIN)/python -c "from benchmark.reference import records_page; print(records_page(), end='')" > docs/records.md
+
+docs-site: docs  ## build the documentation's pages in site/ with mkdocs-material; broken links are errors
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 statistics: $(READY)  ## simulate how often the report's verdicts are right and write docs/statistics.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reports.simulated_worlds > docs/statistics.md

@@ -65,6 +65,11 @@ class LabelMap:
             )
         return found
 
+    def of_classes(self) -> tuple[int, ...]:
+        """The value of each class; of one that several values stand for, the first."""
+        firsts = {number: value for value, number in reversed(self.values.items())}
+        return tuple(firsts.get(number, number) for number in range(len(self.names)))
+
     def shown(self) -> str:
         """The map in words, for people."""
         classes = [

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from benchmark.ground.errors import BadInput
+from datasets.reading import Reading
 
 IGNORE = 255
 """Label value of voxels that no loss and no metric may use: unlabelled, no class, or outside a registered volume's field of view."""
@@ -71,6 +72,8 @@ class Dataset(ABC):
     name: str
     source: str = "it is not to be downloaded"
     """Where the data comes from and what --data then names, as an instruction."""
+    licence: str = "not stated by its files; ask whoever gave the data out"
+    """Under which the data may be used, as far as it is known."""
     classes: tuple[str, ...]
     channels: int
     spacing_known: bool
@@ -97,9 +100,19 @@ class Dataset(ABC):
         raise BadInput(f"--download: {cls.name} cannot be downloaded by a program; {cls.source}")
 
     @property
+    def reading(self) -> Reading | None:
+        """How files became volumes, for new scans and for masks that go back to the files' grids; None where nothing new can be read so."""
+        return None
+
+    @property
     @abstractmethod
     def split(self) -> Split:
         """The case ids of training, validation and test sets."""
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether somebody chose the test cases; False where there are none, or names alone made some of the labelled cases test."""
+        return any(self.split.tests.values())
 
     @property
     def train_groups(self) -> dict[str, str]:

@@ -25,6 +25,9 @@ from datasets.volumes import LUNG, SOFT_TISSUE, FileDataset, Source, Window
 SALT = "decathlon"
 """What orders the names of a split, in every layout of a dataset.json: the same cases, the same split."""
 
+LICENCE = 500
+"""Letters of what is said of a licence."""
+
 
 @dataclass
 class Description:
@@ -37,6 +40,7 @@ class Description:
     test: dict[str, Source] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()
+    licence: str = ""
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -62,6 +66,8 @@ class DescribedDataset(FileDataset):
         BadInput: no path, no such layout, or dataset.json lacks what is needed; later, a file breaks a rule.
     """
 
+    chosen_tests = True
+
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
         if path is None:
@@ -80,6 +86,13 @@ class DescribedDataset(FileDataset):
         self.about = about_files(folder)
         self.told += found.told
         self.layout = channel_names(found.channels)
+        self.licence = found.licence or self.licence
+        self.chosen_tests = bool(found.test or found.validation)
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether dataset.json or folders name test cases."""
+        return self.chosen_tests
 
     @property
     def split(self) -> Split:
@@ -121,8 +134,8 @@ def described(folder: Path) -> Description:
         ) from None
     lung = "lung" in str(about.get("name", "")).lower()
     windows = tuple((LUNG if lung else SOFT_TISSUE) if m.upper() == "CT" else None for m in modalities) if modalities else None
-    found = Description(labels, windows)
-    found.channels = tuple(modalities)
+    licence = " ".join(str(about.get("licence") or about.get("license") or "").split())[:LICENCE]
+    found = Description(labels, windows, channels=tuple(modalities), licence=licence)
     if not modalities:
         found.told.append("dataset.json states no modality: intensities of all channels are scaled between percentiles")
     if listed["training"]:

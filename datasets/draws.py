@@ -40,7 +40,8 @@ def labelled_cases(
 
 
 def split_by_name(dataset: str, cases: Iterable[str], published: tuple[str, ...] = ()) -> Split:
-    """For data without a published split: 20 % of the cases test and 10 % validate, at least one each; the SHA-256 of names orders all.
+    """For data without a published split: 20 % of the cases test and 10 % validate, at least one each where there are three or more; the
+    SHA-256 of names orders all.
 
     published: the test cases, where these are published; of the others 10 % validate then, where there are two or more.
     """
@@ -49,6 +50,7 @@ def split_by_name(dataset: str, cases: Iterable[str], published: tuple[str, ...]
     if published:
         val = min(val, len(order) - 1)
         return Split(tuple(order[val:]), tuple(order[:val]), {"test": published})
+    val = max(0, min(val, len(order) - test - 1))
     return Split(tuple(order[test + val :]), tuple(order[test : test + val]), {"test": tuple(order[:test])})
 
 

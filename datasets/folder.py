@@ -73,8 +73,10 @@ class Folder(DescribedDataset):
                 raise BadInput(
                     f"{folder / 'cases.csv'}: {case} is in {self.use[case]} and has no label; expected one; add it or let it train"
                 )
-        if not self.split.train or not self.split.tests["test"]:
+        if not self.split.train:
             raise too_few(folder, self.split, self.told)
+        if not hasattr(self, "published"):
+            self.chosen_tests = bool(self.test) or "test" in self.use.values()
         stated = self.settings.for_channels(self.channels, folder / "dataset.yaml")
         self.windows = self._pooled() if self.settings.pooled and not stated else stated or self.windows
 

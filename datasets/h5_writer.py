@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+
+from benchmark.ground.errors import BadInput
+from benchmark.ground.files import disk_full_is_told, make_way
 
 
 class _Forgiving:
@@ -74,3 +78,19 @@ def writing_h5(path: Path, mode: Literal["w", "r+"]) -> Iterator[Writer]:
             raise beneath.failure or error from None  # what HDF5 says once it reads back what was not written misleads
         if beneath.failure:
             raise beneath.failure
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A temporary file beside ``file`` that takes its place at the end, if nothing was raised."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with disk_full_is_told(file.parent):
+            yield temporary
+            make_way(file)
+            os.replace(temporary, file)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInput(f"{file} cannot be written ({reason}); check its folder and permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)

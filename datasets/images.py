@@ -21,6 +21,7 @@ from datasets.formats import values_of
 from datasets.formats.pictures import check_palettes
 from datasets.pairing import Pairs, pair_folders
 from datasets.readers import check_image
+from datasets.reading import Reading, Window
 from datasets.survey import named
 from datasets.tables import CALLED, USES, read_table
 from datasets.volumes import FileDataset, scaled, too_few
@@ -64,7 +65,7 @@ class Images(FileDataset):
         check_palettes(source.label for rows in self.files.values() for source in rows.values() if source.label)
         if given := users_map(path):
             self.labels = given
-        if not self.split.train or not self.split.tests["test"]:
+        if not self.split.train:
             raise too_few(path, self.split, self.told)
 
     def _take(self, pairs: dict[str, Pairs]) -> None:
@@ -111,6 +112,22 @@ class Images(FileDataset):
         train, val, test = (tuple(case for case in labelled if self.use[case] == use) for use in USES)
         return Split(train, val, {"test": test}, tuple(blank))
 
+    @property
+    def has_test_set(self) -> bool:
+        """Whether folders or the table name test cases."""
+        return "test" in self.use.values()
+
+    @cached_property
+    def _window(self) -> Window:
+        """Of all channels: where one file has three, they are colours."""
+        first = next(iter(next(iter(self.files.values())).values()))
+        return COLOUR if self.channels == 3 and len(first.images) == 1 else None
+
+    @property
+    def reading(self) -> Reading:
+        """Pages as slices; a case of several pictures lies in no file of its own."""
+        return super().reading.model_copy(update={"windows": (self._window,) * self.channels, "places": {}})
+
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's pictures as the slices of one volume; see ``Dataset.read``."""
         images, masks = [], []
@@ -135,9 +152,10 @@ class Images(FileDataset):
                     )
                 masks.append(mask)
         image = np.concatenate(images, axis=1)
-        window = COLOUR if coloured else None
         label = np.ascontiguousarray(np.concatenate(masks)) if masks else None
-        return (Volume(case, case, np.stack([scaled(part, window) for part in image]), label, SPACING, spacing_known=False),)
+        return (
+            Volume(case, case, np.stack([scaled(part, self._window) for part in image]), label, SPACING, spacing_known=False),
+        )
 
 
 def _two_folders(home: Path) -> tuple[Path, Path] | None:

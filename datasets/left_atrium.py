@@ -15,7 +15,8 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.readers import hash_files, read_h5, read_names
-from datasets.volumes import scaled
+from datasets.reading import Reading
+from datasets.volumes import PERCENTILES, scaled
 
 HOMES = ("", "2018LA_Seg_Training Set", "Pancreas_h5", "data")
 NAMES = ("{}/mri_norm2.h5", "{}_norm.h5", "{}.h5", "{}")
@@ -62,6 +63,11 @@ class CroppedScans(Dataset):
     def split(self) -> Split:
         """The lists' cases, in their order; the one test set is called ``test``."""
         return self._split
+
+    @property
+    def reading(self) -> Reading:
+        """New scans in h5 files like these."""
+        return Reading(windows=(None,), percentiles=PERCENTILES, values=tuple(range(len(self.classes))), arrays="xyz")
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's one volume; see ``Dataset.read``."""

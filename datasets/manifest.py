@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from datasets.contents import Entry
 from datasets.dataset import IGNORE, Split, Volume
 from datasets.draws import DRAWS, labelled_cases
+from datasets.likeness import Ranges
 from datasets.readers import count_values
+from datasets.reading import Reading
 
 MAX_MANIFEST_BYTES = 64 * 2**20
 
@@ -20,6 +22,8 @@ class Manifest(BaseModel):
     """What a prepared file says of itself. hash: of its contents, which its entries lead to; format 1 has none, and a hash of raw files.
 
     facts, warnings: of the source; no part of the contents. shown: the classes that each labelled volume shows; None in older files.
+    test_set: whether somebody chose the test cases. reading: how the source's files became volumes. seen: what training volumes look like.
+    Both are for new scans; older files have none.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -37,6 +41,10 @@ class Manifest(BaseModel):
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shown: dict[str, tuple[int, ...]] | None = None
+    licence: str = ""
+    test_set: bool = True
+    reading: Reading | None = None
+    seen: Ranges = {}
 
     def shown_by(self, cases: Iterable[str]) -> frozenset[int]:
         """The classes that some labelled volume of the cases shows."""

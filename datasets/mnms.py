@@ -72,9 +72,8 @@ class MNMs(FileDataset):
             self.told.append(
                 f"{named(strangers, None, 'entries')} are no patients of the table with a short-axis series; not used"
             )
-        if not cases["train"] or not cases["test"]:
-            found = f"{len(cases['train'])} labelled training and {len(cases['test'])} test patients"
-            raise BadInput(f"{path} holds {found}; expected at least one of each; complete the download")
+        if not cases["train"]:
+            raise BadInput(f"{path} holds no labelled training patient; expected at least one; complete the download")
         tests = {"test": tuple(cases["test"])}
         self._split = Split(tuple(cases["train"]), tuple(cases["val"]), tests, tuple(cases["unlabelled"]))
         self._vendors = {case: patients[case][2] for case in cases["train"]}

@@ -50,14 +50,14 @@ def pair_folders(images: Path, labels: Path, channels: int | None = None) -> Pai
     Raises:
         BadInput: the folder of images holds none, two files have one name, or a case lacks a channel.
     """
-    masks = _by_stem(labels)
-    found = _by_stem(images)
+    masks = by_stem(labels)
+    found = by_stem(images)
     if not found:
         raise BadInput(
             f"{images} holds no image that can be read ({_held(images)}); expected {', '.join(ENDINGS)} or a folder for each DICOM"
             " series; convert the images, or name the folder that holds them"
         )
-    groups = _channels(images, found, masks, channels)
+    groups = by_channel(images, found, masks, channels)
     told = [*_unread(images), *_unread(labels)]
     owner, loosely = _match(groups, masks)
     if loosely:
@@ -73,7 +73,7 @@ def pair_folders(images: Path, labels: Path, channels: int | None = None) -> Pai
     return pairs
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path) -> dict[str, Path]:
     """A folder's images by name without ending, in order of name; also folders of a DICOM series."""
     found: dict[str, Path] = {}
     for path in _entries(folder):
@@ -110,7 +110,7 @@ def _unread(folder: Path) -> list[str]:
     return [f"{named(odd, len(there), 'entries')} of {folder.name} are of no format that is read, and not used"] if odd else []
 
 
-def _channels(folder: Path, images: dict[str, Path], masks: Iterable[str], channels: int | None) -> dict[str, list[Path]]:
+def by_channel(folder: Path, images: dict[str, Path], masks: Iterable[str], channels: int | None) -> dict[str, list[Path]]:
     """case -> the files of its channels."""
     names = {plain(stem) for stem in masks}
     groups: dict[str, dict[int, Path]] = {}
@@ -195,7 +195,7 @@ def case_folders(folder: Path) -> Pairs | None:
     kinds: dict[str, tuple[str, ...]] = {}
     others: list[str] = []
     for home in [path for path in _entries(folder) if path.is_dir()]:
-        found = _by_stem(home)
+        found = by_stem(home)
         masks = {stem: path for stem, path in found.items() if plain(stem).endswith(MASK_WORDS)}
         images = {stem: path for stem, path in found.items() if stem not in masks}
         if not images:

@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
+from datasets.reading import Reading
 
 VERSION = 3
 """Raised whenever the generator makes other volumes: finished cells of older ones are then not reused."""
@@ -35,6 +36,7 @@ class Phantom(Dataset):
     classes = ("background", "right ventricle", "myocardium", "left ventricle")
     channels = 1
     spacing_known = True
+    licence = "none is needed: it is made up"
     source = "it is generated; leave --data and --download out"
 
     def __init__(self, path: Path | None = None) -> None:
@@ -50,6 +52,11 @@ class Phantom(Dataset):
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         volumes = generate(case)
         return volumes if labels else tuple(Volume(v.name, v.case, v.image, None, v.spacing) for v in volumes)
+
+    @property
+    def reading(self) -> Reading:
+        """Scans in the phantom's own intensities, [0, 1]."""
+        return Reading(windows=((0.0, 1.0),), values=tuple(range(len(self.classes))))
 
     def content_hash(self) -> str:
         """Hash of version, seed, split, and of a few cases as generated here; 12 bits are the same on every machine."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -29,13 +29,15 @@ from pydantic import ValidationError
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
-from benchmark.ground.files import disk_full_is_told, make_way, one_at_a_time, set_aside, write_atomically
+from benchmark.ground.files import one_at_a_time, set_aside, write_atomically
 from datasets.checks import checked, uses
 from datasets.contents import Entry, array_hash, digest, entry_of, hash_of, read_through
 from datasets.dataset import Dataset, Split, Volume
-from datasets.h5_writer import Writer, writing_h5
+from datasets.h5_writer import Writer, replacing, writing_h5
+from datasets.likeness import Ranges, look_of, widened
 from datasets.manifest import MAX_MANIFEST_BYTES, Manifest, scored_classes, shown_classes
 from datasets.readers import check_file, check_image, check_label, h5_array, read_text, reading_h5
+from datasets.reading import Reading, place_in
 
 LEVELS = {8: 255, 16: 65535}
 PACKING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "fletcher32": True}
@@ -69,6 +71,7 @@ class Prepared(Dataset):
         self.name = self.manifest.dataset
         self.classes, self.channels = self.manifest.classes, self.manifest.channels
         self.spacing_known, self.facts = self.manifest.spacing_known, self.manifest.facts
+        self.licence = self.manifest.licence or self.licence
         known = uses(self)
         if stray := [entry.name for entry in self.manifest.volumes if entry.case not in known]:
             raise BadInput(f"{path}: {stray[0]} belongs to no case of the split; expected each volume in one; prepare it again")
@@ -89,6 +92,16 @@ class Prepared(Dataset):
     def split(self) -> Split:
         """The split of the source."""
         return self.manifest.split
+
+    @property
+    def has_test_set(self) -> bool:
+        """That of the source."""
+        return self.manifest.test_set
+
+    @property
+    def reading(self) -> Reading | None:
+        """That of the source."""
+        return self.manifest.reading
 
     @property
     def train_groups(self) -> dict[str, str]:
@@ -309,21 +322,21 @@ def _whole(file: Path, *state: int) -> Prepared:
 
 
 def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Callable[[int, int], None]) -> str:
-    """Check the whole dataset and write it to ``file``, which appears when it is whole.
+    """Check the whole dataset and write it to ``file``, which appears when it is whole; returns the hash of what is in it.
 
     bits: of each intensity; None loses nothing. tell: called with (cases done, in all).
-
-    Returns:
-        The hash of what is in the file.
 
     Raises:
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
     """
-    with _replacing(file) as temporary, writing_h5(temporary, "w") as out:
+    with replacing(file) as temporary, writing_h5(temporary, "w") as out:
         cases, volumes = list(uses(dataset)), list[Entry]()
         done, shown = set[str](), dict[str, tuple[int, ...]]()
-        for volume, _ in checked(dataset):
+        reading, seen = dataset.reading, Ranges()
+        for volume, use in checked(dataset):
             volumes.append(entry_of(_write_volume(out, len(volumes), volume, bits)))
+            if use in ("train", "unlabelled"):
+                seen = widened(seen, look_of(volume, place_in(reading, volume.name, volume.spacing)))
             if volume.label is not None:
                 shown[volume.name] = shown_classes(volume)
             if volume.case not in done:
@@ -343,6 +356,10 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
             facts=dataset.facts,
             warnings=dataset.manifest.warnings if isinstance(dataset, Prepared) else dataset.warnings,
             shown=shown,
+            licence=dataset.licence,
+            test_set=dataset.has_test_set,
+            reading=reading,
+            seen=seen,
         )
         _write_bytes(out, "manifest", manifest.model_dump_json().encode())
     return manifest.hash
@@ -355,29 +372,13 @@ def add_registrations(file: Path, cache: Path, names: Sequence[str]) -> None:
         BadInput: ``file`` cannot be read or written.
     """
     manifest = Prepared(file).manifest.model_copy(update={"registrations": list(names)})
-    with _replacing(file) as temporary:
+    with replacing(file) as temporary:
         shutil.copyfile(file, temporary)
         with writing_h5(temporary, "r+") as out:
             for number, name in enumerate(names):
                 _write_bytes(out, f"registration {number}", (cache / name).read_bytes())
             del out.file["manifest"]
             _write_bytes(out, "manifest", manifest.model_dump_json().encode())
-
-
-@contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
-    """A temporary file beside ``file`` that takes its place at the end, if nothing was raised."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with disk_full_is_told(file.parent):
-            yield temporary
-            make_way(file)
-            os.replace(temporary, file)
-    except OSError as error:
-        reason = error.strerror or error
-        raise BadInput(f"{file} cannot be written ({reason}); check its folder and permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_volume(out: Writer, number: int, volume: Volume, bits: Literal[8, 16] | None) -> Volume:

@@ -17,6 +17,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
 from datasets.readers import count_values, hash_files, read_h5, read_npz
+from datasets.reading import Reading
 from datasets.survey import named
 
 SLICE_NAME = re.compile(r"(?P<case>case[0-9]{4})_slice(?P<number>[0-9]{3})\.npz")
@@ -117,6 +118,11 @@ class Synapse(Dataset):
                 " kidney, left kidney, gallbladder, liver, stomach, aorta, pancreas): the names may be wrong"
             )
         return tuple(told)
+
+    @property
+    def reading(self) -> Reading:
+        """New scans in h5 files like those of test volumes."""
+        return Reading(windows=((0.0, 1.0),), values=tuple(range(len(self.classes))), arrays="zyx")
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The case's one volume; see ``Dataset.read``."""

@@ -15,17 +15,15 @@ from datasets.dataset import Dataset, Split, Volume
 from datasets.formats import header_of, parts_of, values_of
 from datasets.formats.grid import Grid, difference, turned_values
 from datasets.readers import ROUNDING, check_image, hash_files, slabs
+from datasets.reading import Place, Reading, Window, axes_of
 from datasets.survey import UNTURNED, Survey, survey
 
 PERCENTILES = (0.5, 99.5)
 SOFT_TISSUE, LUNG = (-175.0, 275.0), (-1000.0, 400.0)
 """Windows of CT, Hounsfield units."""
 
-READING = "4"
-"""Of how files become volumes: what an earlier one prepared is prepared again."""
-
-Window = tuple[float, float] | None
-"""The range of intensities that becomes [0, 1]; None: between percentiles of the volume, for modalities without a fixed scale."""
+READING = "5"
+"""Of how files become volumes, and what is kept of them: what an earlier one prepared is prepared again."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +141,17 @@ class FileDataset(Dataset):
             for name, source in self.files[case].items()
         )
 
+    @property
+    def reading(self) -> Reading:
+        """As training volumes are read; see ``Dataset.reading``."""
+        return Reading(
+            axis=self.survey.axis,  # type: ignore[arg-type]
+            windows=self.windows or (None,) * self.channels,
+            percentiles=self.percentiles,
+            values=self.labels.of_classes(),
+            places={name: place_of(grid, self.survey.turns.get(name)) for name, grid in self.grids.items()},
+        )
+
     def content_hash(self) -> str:
         """Hash of every file that is read; computed once."""
         return self._content_hash
@@ -177,7 +186,7 @@ def read_volume(
     Raises:
         BadInput: a file is missing or damaged, has other channels, or another grid than the first; a value is NaN or infinite, or no class.
     """
-    axes = (axis, *(i for i in (1, 0, 2) if i != axis))
+    axes = axes_of(axis)
     turn = UNTURNED if turn is None else turn
     parts: list[np.ndarray] = []
     first: Grid | None = None
@@ -214,6 +223,18 @@ def _scaled_channels(
     return [scaled(channel.T, window, percentiles).T for channel, window in channels]
 
 
+def place_of(grid: Grid, turn: np.ndarray | None = None) -> Place:
+    """Where the voxels of a file lie, as masks need it. turn: as in ``read_volume``; codes are of the axes of the dataset then."""
+    codes = grid.codes
+    if turn is not None:
+        from nibabel import orientations
+
+        stored = orientations.axcodes2ornt(codes)
+        axes, flips = turn[stored[:, 0].astype(int)].T
+        codes = "".join(orientations.ornt2axcodes(np.stack([axes, flips * stored[:, 1]], 1)))
+    return Place(affine=grid.stored.tolist(), codes=codes, unit=grid.unit, tilt=grid.tilt)
+
+
 def _check_grid(path: Path, grid: Grid, image: Path, like: Grid) -> None:
     if grid is not like and (apart := difference(grid, like)):
         remedy = (
@@ -234,7 +255,7 @@ def scaled(channel: np.ndarray, window: Window, percentiles: tuple[float, float]
 
 
 def too_few(path: Path, split: Split, told: Sequence[str]) -> BadInput:
-    """That there is nothing to train on or to test on, with what was found on the way."""
+    """That there is nothing to train on, with what was found on the way."""
     found = f"{len(split.train)} labelled training and {len(split.tests['test'])} test cases"
     why = f" ({'; '.join(told)})" if told else ""
-    return BadInput(f"{path} has {found}{why}; expected at least one of each; complete the table or the folders")
+    return BadInput(f"{path} has {found}{why}; expected at least one to train on; complete the table or the folders")

@@ -1,4 +1,4 @@
-"""Flip consistency: the prediction for a mirrored slice is the mirrored prediction. An example; see the README."""
+"""Flip consistency: the prediction for a mirrored slice is the mirrored prediction. An example; see docs/plugins.md."""
 
 from typing import ClassVar
 

@@ -42,12 +42,12 @@ def predict(
     waiting = deque(volumes)
     known: dict[str, Tensor] = {}
     for chunk in _chunks(volumes, protocol.image_size):
-        for network, probabilities in _probabilities(method, chunk.to(device), reported_only).items():
-            known[network] = torch.cat([known[network], probabilities]) if network in known else probabilities
+        for network, found in probabilities(method, chunk.to(device), reported_only).items():
+            known[network] = torch.cat([known[network], found]) if network in known else found
         slices = len(next(iter(known.values())))
         while waiting and waiting[0].image.shape[1] <= slices:
             depth, *native = waiting.popleft().image.shape[1:]
-            yield {network: _classes(p[:depth], native) for network, p in known.items()}
+            yield {network: classes_of(p[:depth], native) for network, p in known.items()}
             known, slices = {network: p[depth:] for network, p in known.items()}, slices - depth
 
 
@@ -65,7 +65,7 @@ def _chunks(volumes: Sequence[Volume], size: int) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _probabilities(method: Method, image: Tensor, reported_only: bool) -> dict[str, Tensor]:
+def probabilities(method: Method, image: Tensor, reported_only: bool) -> dict[str, Tensor]:
     """Each network's class probabilities (N, K, P, P) in evaluation mode."""
     training = method.training
     method.eval()
@@ -75,11 +75,15 @@ def _probabilities(method: Method, image: Tensor, reported_only: bool) -> dict[s
 
 
 @torch.no_grad()
-def _classes(probabilities: Tensor, native: list[int]) -> np.ndarray:
-    """The most likely classes (D, H, W) uint8 at the native slice size."""
-    parts = probabilities.split(SLICES_AT_ONCE)
-    full = (F.interpolate(part, native, mode="bilinear", align_corners=False) for part in parts)
-    return torch.cat([most_likely(part)[1].to(torch.uint8) for part in full]).cpu().numpy()
+def classes_of(found: Tensor, native: list[int]) -> np.ndarray:
+    """The most likely classes (D, H, W) uint8 at the native slice size, of probabilities (D, K, P, P)."""
+    return torch.cat([most_likely(part)[1].to(torch.uint8) for part in at_native_size(found, native)]).cpu().numpy()
+
+
+def at_native_size(found: Tensor, native: list[int]) -> Iterator[Tensor]:
+    """Probabilities (N, K, P, P) of slices as (n, K, H, W), SLICES_AT_ONCE together."""
+    for part in found.split(SLICES_AT_ONCE):
+        yield F.interpolate(part, native, mode="bilinear", align_corners=False)
 
 
 def evaluate(

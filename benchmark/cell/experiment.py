@@ -29,6 +29,7 @@ from benchmark.records.fingerprint import Code, code_of
 from benchmark.records.identity import Cell
 from benchmark.records.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
 from datasets.dataset import Dataset, Volume
+from datasets.folds import fold_split, folded
 from datasets.prepared import Prepared, open_dataset, prepare
 from datasets.registration import Registrations, candidates
 from datasets.slices import SliceBank
@@ -44,6 +45,11 @@ def training_volumes(dataset: Dataset, labelled: tuple[str, ...]) -> tuple[Volum
     """All training volumes in canonical order; only those of ``labelled`` cases carry their mask."""
     cases = (*dataset.split.train, *dataset.split.unlabelled)
     return tuple(v for case in cases for v in dataset.read(case, labels=case in labelled))
+
+
+def dataset_of(cell: Cell, store: Store) -> Prepared:
+    """The cell's data, from the store's cache or from where it lies, with the split of the cell's fold."""
+    return folded(prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash), cell.fold)
 
 
 def run_cell(
@@ -132,7 +138,7 @@ def _run(
     environment.make_deterministic()
     environment.reset_peak_memory(device_name)
     device = torch.device(device_name)
-    dataset = prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash)
+    dataset = dataset_of(cell, store)
     protocol = cell.protocol
 
     method = _build(cell, dataset, device, store.registrations)
@@ -199,10 +205,16 @@ def _run(
 def _build(cell: Cell, dataset: Dataset, device: torch.device, cache: Path | None) -> Method | Propagator:
     """The cell's method on its training slices, initialised from its seed. cache: of registrations; None: none is asked for."""
     volumes = [volume.copy() for volume in training_volumes(dataset, cell.labelled)]  # a cell cannot reach another's
+    return build(cell, volumes, (len(dataset.classes), dataset.channels), device, cache)
+
+
+def build(
+    cell: Cell, volumes: list[Volume], sizes: tuple[int, int], device: torch.device, cache: Path | None
+) -> Method | Propagator:
+    """As ``_build``, on these volumes. sizes: numbers of classes and of channels."""
     labelled = [volume for volume in volumes if volume.label is not None]
     task = Task(
-        len(dataset.classes),
-        dataset.channels,
+        *sizes,
         cell.protocol,
         SliceBank(volumes, cell.protocol.image_size, device),
         lambda recipe: Registrations.load(volumes, recipe, cache, device) if cache else Registrations.none(volumes),
@@ -228,7 +240,7 @@ class ReportedNetwork(nn.Module):
 
 def finished_method(cell: Cell, store: Store, device: str = "cpu") -> tuple[Method | Propagator, Prepared]:
     """A finished cell's method with its last weights, in evaluation mode; and the dataset."""
-    dataset = prepare(cell.dataset, cell.data, store.datasets, data_hash=cell.data_hash)
+    dataset = dataset_of(cell, store)
     method = _build(cell, dataset, torch.device(device), store.registrations)
     method.load_state_dict(load((store.folder(cell).path / WEIGHTS).read_bytes()))
     return method.eval(), dataset
@@ -260,10 +272,13 @@ def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
     computed.
     """
     environment.make_deterministic()
-    dataset = open_dataset(cell.dataset, cell.data)
+    opened = open_dataset(cell.dataset, cell.data)
+    split = fold_split(opened, cell.fold) if cell.fold else opened.split
+    cases = (*split.train, *split.unlabelled)
+    volumes = [volume for case in cases for volume in opened.read(case, labels=case in cell.labelled)]
     probe = registry.load("methods", cell.method).probe  # type: ignore[attr-defined]
     cell = cell.model_copy(update={"hparams": cell.hparams | probe})
-    method = _build(cell, dataset, torch.device(device_name), None)
+    method = build(cell, volumes, (len(opened.classes), opened.channels), torch.device(device_name), None)
     if isinstance(method, Propagator):
         return 0.0
     return step_seconds(method, cell.protocol, cell.seed, steps) * cell.protocol.steps

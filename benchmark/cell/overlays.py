@@ -28,6 +28,7 @@ def overlays(records: Records, stores: Sequence[Store], baseline: str) -> Iterat
     """For every budget of every section: the best variant beside the baseline (or the second best) on three cases of their first run.
 
     The cases are those where the difference in DSC is largest, the median, and smallest, in the volume and slice with most of the truth.
+    Of a cross-validation there is none, for each of its cases belongs to other networks.
 
     Raises:
         BadInput: a store no longer holds a cell's weights, or the dataset that it was trained on.
@@ -36,7 +37,7 @@ def overlays(records: Records, stores: Sequence[Store], baseline: str) -> Iterat
         base = baseline_of(baseline, field.section)
         others = [variant for variant in field.variants if variant != base]
         pair = [*others[:1], *([base] if base in field.variants else others[1:2])]
-        if len(pair) == 2 and (found := _overlay(field, pair, records.cells, stores)):
+        if len(pair) == 2 and not field.folds and (found := _overlay(field, pair, records.cells, stores)):
             yield found
 
 

@@ -30,12 +30,16 @@ def ablate(
 ) -> None:
     """Run the full factorial of a method's parts; report what each adds and how they interact."""
     from benchmark.records.ablations import Ablation, remember
+    from benchmark.records.folds import in_folds
     from benchmark.study.ablation import parse_design
 
     design, selections = parse_design(method, factors)
     session = session_of(asked, lambda: selections, where, finished)
     failed = carry_out(session, finished.dry_run)
-    mine = Ablation(asked.dataset, session.cells[0].protocol.name, design)
+    first = session.cells[0]
+    mine = Ablation(
+        in_folds(first.dataset, first.fold[1]) if first.fold else first.dataset, session.cells[0].protocol.name, design
+    )
     remember(mine, session.store)
     from reports.tables import ablation, leaderboard_forms
     from reports.writing.ablation import write_ablation

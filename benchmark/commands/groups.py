@@ -11,6 +11,7 @@ from benchmark.commands.options import (
     DeviceOption,
     DrawsOption,
     DryRunOption,
+    FoldsOption,
     JobsOption,
     LabelsOption,
     LauncherChoice,
@@ -44,6 +45,7 @@ class Runs(Task):
     runs: RunsOption = None
     draws: DrawsOption = None
     seeds: SeedsOption = None
+    folds: FoldsOption = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

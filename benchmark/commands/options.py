@@ -44,6 +44,13 @@ DrawsOption = Annotated[
 SeedsOption = Annotated[
     str | None, typer.Option(callback=give_way, help="Instead of --runs: comma list of seeds, crossed with --draws.")
 ]
+FoldsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="For data without a test set: cross-validation over the labelled cases, K folds or loo; each is test once.",
+        metavar="K|loo",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 JobsOption = Annotated[int | None, typer.Option(min=1, help="Cells at once.  [default: CPU cores; what fits on the GPUs]")]
 LauncherOption = Annotated[
@@ -88,7 +95,14 @@ AgainOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")]
 
 
-def _use_plugins(files: list[Path] | None) -> list[Path] | None:
+CellOption = Annotated[str | None, typer.Option(help="The id of a finished cell; see `ls cells`.")]
+BestOption = Annotated[bool, typer.Option("--best", help="The finished cell that does best on the validation cases.")]
+EnsembleOption = Annotated[
+    bool, typer.Option("--ensemble", help="Average over all finished runs of the cell's variant with as many labels.")
+]
+
+
+def use_plugins(files: list[Path] | None) -> list[Path] | None:
     """Make plug-in files known to the registry, here and in worker processes."""
     if files:
         from benchmark.ground.registry import PLUGINS
@@ -99,5 +113,5 @@ def _use_plugins(files: list[Path] | None) -> list[Path] | None:
 
 PluginOption = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", callback=_use_plugins, help="Python file with methods or datasets of your own; may come again."),
+    typer.Option("--plugin", callback=use_plugins, help="Python file with methods or datasets of your own; may come again."),
 ]

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from benchmark.study.session import Session
 
 
-def session_of(asked: Runs, selections: Callable[[], list[Selection]], where: Where, finished: Finished) -> Session:
+def session_of(
+    asked: Runs, selections: Callable[[], list[Selection]], where: Where, finished: Finished, said: str | None = None
+) -> Session:
     """The grid that the options of ``run`` and ``ablate`` name. Options are checked first, cheapest checks before heavy imports.
+
+    said: the words that asked for it, for records; None: the command line's.
 
     Raises:
         BadInput: an option, the dataset or the store is not in order.
@@ -40,16 +44,18 @@ def session_of(asked: Runs, selections: Callable[[], list[Selection]], where: Wh
 
     from benchmark.records.store import Store
     from benchmark.study.preparation import prepare_shown
+    from datasets.folds import fewest_training, folds_of
     from datasets.prepared import open_dataset, recall
 
     opened = open_dataset(asked.dataset, asked.data)
-    budgets = grid.parse_labels(asked.labels, len(opened.split.train))
+    folds = folds_of(opened, asked.folds)
+    budgets = grid.parse_labels(asked.labels, fewest_training(opened, folds))
     begin = opener(where, site, finished)
     if finished.dry_run:
         recall(opened, Store(where.store).datasets)
     else:
         prepare_shown(asked.dataset, asked.data, Store(where.store), err)  # its hash, part of every cell, is known then
-    return begin(grid.expand(opened, variants, budgets, pairs, protocol, command_line()))
+    return begin(grid.expand(opened, variants, budgets, pairs, protocol, said or command_line(), folds))
 
 
 def opener(where: Where, site: Callable[[], Site], finished: Finished | None = None) -> Callable[[list[Cell]], Session]:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from benchmark.ground import registry
 from benchmark.ground.protocol import Protocol
@@ -47,9 +47,9 @@ class Cell(BaseModel):
     """One (dataset, method + hparams, budget, draw, seed, protocol): what is run, stored, resumed and reported.
 
     hparams holds every value, defaults included; ``variant`` is the text by which reports call it.
-    labelled: the case ids that the draw labels. trial: set for a tuner's trial, which is scored on the validation cases alone. tuning: set
-    where a tuner found the hparams. data: where the data lies, which is no part of the identity. replaces: the stamp of a finished outcome
-    that is to be made again.
+    labelled: the case ids that the draw labels. fold: of a cross-validation, its number, from 0, and how many there are. trial: set for a
+    tuner's trial, which is scored on the validation cases alone. tuning: set where a tuner found the hparams. data: where the data lies,
+    which is no part of the identity. replaces: the stamp of a finished outcome that is to be made again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,9 +65,18 @@ class Cell(BaseModel):
     protocol: Protocol
     trial: Trial | None = None
     tuning: Spent | None = None
+    fold: tuple[int, int] | None = None
     data: Path | None = Field(default=None, exclude=True)
     command: str = Field(default="", exclude=True)
     replaces: str | None = Field(default=None, exclude=True)
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a fold where there is none: as before there were such."""
+        fields: dict[str, Any] = dump(self)
+        if self.fold is None:
+            fields.pop("fold", None)
+        return fields
 
     @property
     def id(self) -> str:
@@ -84,4 +93,5 @@ class Cell(BaseModel):
         return "trial" if self.trial else "tuned" if self.tuning else "run"
 
     def __str__(self) -> str:
-        return f"{self.variant} {self.labels} labelled, draw {self.draw}, seed {self.seed}"
+        fold = f", fold {self.fold[0] + 1} of {self.fold[1]}" if self.fold else ""
+        return f"{self.variant} {self.labels} labelled, draw {self.draw}, seed {self.seed}{fold}"

@@ -51,6 +51,7 @@ class Record(BaseModel):
     command: Text = ""
     trial: Trial | None = None
     tuning: Spent | None = None
+    fold: tuple[Count, Count] | None = None
     hparams: Annotated[dict[Line, Any], Field(max_length=500)]
     labelled: Annotated[list[Line], Field(max_length=100_000)]
     data_hash: Hash

@@ -332,4 +332,4 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "data_hash": cell.data_hash,
         "draw_hash": digest(cell.labelled),
         "protocol_hash": digest(cell.protocol.rules()),
-    }
+    } | ({"fold": list(cell.fold)} if cell.fold else {})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
 
 from benchmark.ground.errors import BadInput
 from benchmark.records.fingerprint import UNKNOWN
+from benchmark.records.folds import as_runs
 from benchmark.records.schema import BadRecord, read_cell
 from benchmark.records.store import CASE_COLUMNS, KEPT, CellFolder, Store, describe_cell
 
@@ -23,17 +24,23 @@ class Records:
     """What stores hold: ``cells``, a row a cell; ``cases``, the long table of metrics (columns ``cell`` and CASE_COLUMNS).
 
     A cell's outcome is "done", "failed", or "unfinished": asked for, and not run to its end yet. Its ``code_hash`` says which code made
-    it; ``kept``, that it was used by a command whose own code was another. notes: sentences on what was left out, and why.
+    it; ``kept``, that it was used by a command whose own code was another. notes: sentences on what was left out, and why. The folds of a
+    run are one row (``benchmark.records.folds``); part_of: its name, by the id of each fold's cell.
     """
 
     cells: pd.DataFrame
     cases: pd.DataFrame
     notes: tuple[str, ...] = ()
+    part_of: dict[str, str] = field(default_factory=dict)
 
     def select(self, mask: pd.Series) -> Records:
         """The records of the cells for which ``mask`` holds."""
         cells = self.cells[mask]
         return replace(self, cells=cells, cases=self.cases[self.cases["cell"].isin(cells["cell"])])
+
+    def of_cells(self, ids: set[str]) -> Records:
+        """The records of these cells, and of the runs that they are folds of."""
+        return self.select(self.cells["cell"].isin({self.part_of.get(cell, cell) for cell in ids}))
 
     def without_trials(self) -> Records:
         """Records of runs alone: trials of a tuner were scored on validation cases and stand in no leaderboard."""
@@ -84,11 +91,15 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
         rows = [pair for pair in rows if pair[0]["cell"] not in damaged]
         long = _long_table({cell: body for cell, body in tables.items() if cell not in damaged})
     cells = [row for row, _ in rows if row["outcome"] != "unreadable"]
+    cells, part_of = as_runs(cells)
+    if part_of:
+        long["cell"] = long["cell"].astype(str).map(lambda cell: part_of.get(cell, cell)).astype("category")
     columns = None if cells else ["cell", "kind", "outcome", "code_hash", "kept"]
     return Records(
         pd.DataFrame(cells, columns=columns),
         long,
         (*notes, *earlier, *older, *_of_unknown_code(cells), *_of_different_harness(cells)),
+        part_of,
     )
 
 

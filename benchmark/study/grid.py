@@ -110,14 +110,20 @@ def expand(
     runs: list[tuple[int, int]],
     protocol: Protocol,
     command: str,
+    folds: int | None = None,
 ) -> list[Cell]:
     """All cells: each selection at each budget for each run (draw, seed). Runs are outermost, so that whole comparisons complete early;
     within a run, selections come in the order in which they were named.
+
+    folds: of a cross-validation, in each of which the draws label cases of their own.
     """
     from datasets.contents import hash_of
     from datasets.draws import labelled_cases
+    from datasets.folds import fold_split
 
-    data_hash, train, groups = hash_of(dataset), dataset.split.train, dataset.train_groups
+    data_hash, groups = hash_of(dataset), dataset.train_groups
+    parts = [(number, folds) for number in range(folds)] if folds else [None]
+    trains = {fold: fold_split(dataset, fold).train if fold else dataset.split.train for fold in parts}
     return [
         Cell(
             dataset=dataset.name,
@@ -128,7 +134,8 @@ def expand(
             labels=budget,
             draw=draw,
             seed=seed,
-            labelled=labelled_cases(dataset.name, train, budget, draw, groups),
+            labelled=labelled_cases(dataset.name, trains[fold], budget, draw, groups),
+            fold=fold,
             protocol=protocol,
             data=dataset.path,
             command=command,
@@ -136,6 +143,7 @@ def expand(
         for draw, seed in runs
         for selection in selections
         for budget in budgets
+        for fold in parts
     ]
 
 

@@ -30,6 +30,7 @@ from benchmark.records.table import Records, collect
 from benchmark.records.tracking import Follower, Mirror
 from benchmark.study.display import GridDisplay
 from benchmark.study.preparation import prepare_shown, register_all
+from datasets.folds import folded
 from datasets.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -191,10 +192,10 @@ class Session:
         for cell in self.todo:
             recipe = registry.load("methods", cell.method).Hparams(**cell.hparams).registration_recipe  # type: ignore[attr-defined]
             if recipe is not None:
-                studies[recipe, cell.labelled] = cell
+                studies[recipe, cell.labelled, cell.fold] = cell
         if studies and not self.site.remote:
             dataset.unpack_registrations(self.store.registrations)
-            volumes = [(training_volumes(dataset, cell.labelled), recipe) for (recipe, _), cell in studies.items()]
+            volumes = [(training_volumes(folded(dataset, fold), labelled), recipe) for recipe, labelled, fold in studies]
             register_all(volumes, self.store, self.site.device, self.site.local_jobs, self.console)
 
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
@@ -236,7 +237,7 @@ class Session:
     def records(self) -> Records:
         """Records of this session's cells alone."""
         everything = collect(self.store)
-        return everything.select(everything.cells["cell"].isin({cell.id for cell in self.cells}))
+        return everything.of_cells({cell.id for cell in self.cells})
 
     def plan(self) -> Table:
         """The cells, which are done, and an estimate of the time left."""

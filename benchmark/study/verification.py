@@ -28,6 +28,7 @@ from benchmark.records.store import BEST, CASE_COLUMNS, WEIGHTS, CellFolder, Sto
 from datasets.contents import read_through
 from datasets.dataset import Dataset
 from datasets.draws import labelled_cases
+from datasets.folds import fold_split
 from datasets.prepared import prepare
 
 FILES = ("cell.json", "record.json", "cases.csv", "history.csv")
@@ -120,7 +121,8 @@ def _verify(
     if isinstance(dataset, str):
         verdict.problems.append(dataset)
         return verdict
-    drawn = labelled_cases(cell.dataset, dataset.split.train, cell.labels, cell.draw, dataset.train_groups)
+    split = fold_split(dataset, cell.fold) if cell.fold else dataset.split
+    drawn = labelled_cases(cell.dataset, split.train, cell.labels, cell.draw, dataset.train_groups)
     if drawn != cell.labelled:
         verdict.problems.append(f"cell.json labels {', '.join(cell.labelled)}; draw {cell.draw} labels {', '.join(drawn)}")
     elif not weights:

@@ -14,6 +14,7 @@ class Layout(Dataset):
     name = "acdc"
     classes = ("background", "right ventricle", "myocardium", "left ventricle")
     channels = 1
+    licence = "CC BY-NC-SA 4.0"
     source = (
         "download the h5 files that github.com/HiLab-git/SSL4MIS links to and name the folder of train_slices.list, or register at"
         " www.creatis.insa-lyon.fr/Challenge/acdc and name the folder that holds training/patient001 (licence CC BY-NC-SA 4.0)"

@@ -18,6 +18,7 @@ from benchmark.ground.errors import BadInput
 from datasets.acdc.layout import GROUPS, Layout
 from datasets.dataset import Split, Volume
 from datasets.readers import check_file, hash_files, read_h5, read_names
+from datasets.reading import Reading
 
 LISTS = {"train": "train_slices.list", "val": "val.list", "test": "test.list"}
 SLICE_NAME = re.compile(r"(?P<volume>(?P<case>patient[0-9]{3})_frame[0-9]{2})_slice_(?P<number>0|[1-9][0-9]{0,2})")
@@ -68,6 +69,11 @@ class SlicesACDC(Layout):
     def train_groups(self) -> dict[str, str]:
         """The pathology of each training patient; patients after 100 are in no group."""
         return {case: GROUPS[(number - 1) // 20] for case in self.split.train if 1 <= (number := int(case[-3:])) <= 100}
+
+    @property
+    def reading(self) -> Reading:
+        """New scans in h5 files like those of test volumes."""
+        return Reading(windows=((0.0, 1.0),), values=tuple(range(len(self.classes))), arrays="zyx")
 
     def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
         """The patient's frames in order of their number: images (1, D, H, W), labels (D, H, W); see ``Dataset.read``."""

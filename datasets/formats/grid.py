@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import degrees, prod
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class Grid:
     """A file's header. Axes x, y, z run from left to right, from back to front and from foot to head, as near as the file's own do.
 
     shape: (X, Y, Z). affine: (4, 4), to mm. spacing: (x, y, z) in mm. codes: of the axes as they are stored, e.g. ``LPS``.
+    stored: (4, 4), the affine of the axes as they are stored, in the file's own ``unit`` (NIfTI's code; 2 is mm).
     tilt: degrees between an axis and the one of the body that it is nearest to, at most. known: whether the file stores a spacing.
     remarks: (kind, detail) of what the header says twice and not alike.
     """
@@ -38,6 +39,8 @@ class Grid:
     tilt: float = 0.0
     known: bool = True
     remarks: tuple[tuple[str, str], ...] = ()
+    stored: np.ndarray = field(default_factory=lambda: np.eye(4))
+    unit: int = 2
 
 
 def canonical_grid(
@@ -67,6 +70,7 @@ def canonical_grid(
         affine=upright,
         spacing=(x, y, z),
         codes="".join(orientations.ornt2axcodes(turn)),
+        stored=affine,
         tilt=degrees(float(np.arccos(np.clip(nearest, 0, 1)).max())),
         remarks=tuple(remarks),
     )

@@ -128,6 +128,7 @@ def _grid(path: Path, stored: Any, header: Any) -> tuple[Grid, np.ndarray]:
         remarks.append((QFORM, apart))
     channels = int(np.prod(stored.shape[3:], dtype=int))
     grid, turn = canonical_grid(path, _space(stored.shape), channels, affine, remarks)
+    grid = replace(grid, stored=np.asarray(stored.affine, float), unit=int(header["xyzt_units"]) & 7)
     zooms = [float(step) for step in stored.header.get_zooms()[:3]]
     if grid.codes == "RAS" and len(zooms) == 3 and np.allclose(zooms, grid.spacing, rtol=1e-5, atol=0):
         grid = replace(grid, spacing=(zooms[0], zooms[1], zooms[2]))  # the same number, without the rounding of a rotation

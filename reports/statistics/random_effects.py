@@ -73,12 +73,14 @@ class RunSpread:
     """How the methods' run means move: means adjusted for runs that are missing, and the variance of a run's mean.
 
     adjusted: (M,), on the scale of all runs: what differs between runs alike for all methods is taken off. of_mean: of a method's run
-    means. of_method: of what is left when what all methods of a run share is taken off; a difference of two has twice that.
+    means. of_method: of what is left when what all methods of a run share is taken off; a difference of two has twice that. overlap: by
+    what share the cases' part of a variance is larger than their spread tells, because folds share training data.
     """
 
     adjusted: np.ndarray
     of_mean: MeanSquare
     of_method: MeanSquare
+    overlap: float = 0.0
 
 
 def units_of(runs: Sequence[tuple[int, int]]) -> list[int]:
@@ -98,8 +100,18 @@ def by_unit(scores: np.ndarray, units: Sequence[int]) -> np.ndarray:
     return np.stack([mean(scores[..., group, :], -2) for group in groups], axis=-2)
 
 
-def run_spread(means: np.ndarray) -> RunSpread:
-    """Least squares of method + run on mean scores (M, R); NaN where a method has not done a run."""
+def overlap_of_folds(folds: float) -> float:
+    """By what share a mean over K folds varies more than its cases' spread tells: K tests/training = K/(K-1); 0 where there are no folds.
+
+    What the folds learn overlaps, so that their errors are no independent ones. Nadeau and Bengio, Machine Learning 52, 2003: the
+    variance of a mean over K splits is (1/K + tests/training) times that of one, not 1/K; no estimator is unbiased (Bengio and
+    Grandvalet, JMLR 5, 2004).
+    """
+    return folds / (folds - 1) if folds > 1 else 0.0
+
+
+def run_spread(means: np.ndarray, overlap: float = 0.0) -> RunSpread:
+    """Least squares of method + run on mean scores (M, R); NaN where a method has not done a run. overlap: see ``RunSpread``."""
     known = ~np.isnan(means)
     method, run = np.nonzero(known)
     design = np.hstack([np.eye(means.shape[0])[method], np.eye(means.shape[1])[run]])
@@ -119,12 +131,12 @@ def run_spread(means: np.ndarray) -> RunSpread:
     shared = max(0.0, within - rest) / df_shared if df_shared else 0.0
     of_method = MeanSquare(rest / df_rest if df_rest else np.nan, df_rest)
     if not df_within:
-        return RunSpread(adjusted, MeanSquare(np.nan, 0), of_method)
+        return RunSpread(adjusted, MeanSquare(np.nan, 0), of_method, overlap)
     parts = [(shared * df_shared / df_within, df_shared), (rest / df_within, df_rest)]
-    return RunSpread(adjusted, sum_of(parts), of_method)
+    return RunSpread(adjusted, sum_of(parts), of_method, overlap)
 
 
-def estimate(scores: np.ndarray, run: MeanSquare) -> Estimate:
+def estimate(scores: np.ndarray, run: MeanSquare, overlap: float = 0.0) -> Estimate:
     """The mean of scores, or of differences, over runs (units) x cases, (R, C).
 
     Its variance is a + b less what both hold of the rest, at most the smaller of them: a = v/R of v, the variance of a run's mean,
@@ -133,18 +145,19 @@ def estimate(scores: np.ndarray, run: MeanSquare) -> Estimate:
 
     Args:
         run: v and its degrees of freedom; not used where there is one run.
+        overlap: b is so much larger (a share of it); see ``RunSpread``.
     """
     value = float(np.nanmean(scores)) if not np.isnan(scores).all() else np.nan
     scores = scores[:, ~np.isnan(scores).any(0)]  # cases that every run has
     runs, cases = scores.shape
     if runs == 1 and cases > 1:
-        return Estimate(value, float(scores.std(ddof=1) / np.sqrt(cases)), cases - 1, 1, cases)
+        return Estimate(value, float(scores.std(ddof=1) * np.sqrt((1 + overlap) / cases)), cases - 1, 1, cases)
     if runs <= 1 or cases == 0 or np.isnan(run.value):
         return Estimate(value, np.nan, np.nan, runs, cases)
     if cases == 1:
         return Estimate(value, float(np.sqrt(run.value / runs)), run.df, runs, cases)
     of_case, rest = mean_squares(scores)
-    a, b, both = run.value / runs, of_case.value / (runs * cases), rest.value / (runs * cases)
+    a, b, both = run.value / runs, (1 + overlap) * of_case.value / (runs * cases), rest.value / (runs * cases)
     df = (a + b) / (a / run.df + b / of_case.df) if a + b else of_case.df
     return Estimate(value, float(np.sqrt(a + b - min(a, b, both))), float(df), runs, cases)
 
@@ -166,7 +179,7 @@ def combination(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> E
         weights: (M,).
         spread: of all methods of the budget.
     """
-    return estimate(*weighted(scores, weights, spread))
+    return estimate(*weighted(scores, weights, spread), spread.overlap)
 
 
 def weighted(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> tuple[np.ndarray, MeanSquare]:
@@ -181,11 +194,12 @@ def weighted(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> tupl
     return np.tensordot(weights[chosen], scores[chosen][:, done], 1), sum_of(parts)
 
 
-def sum_over_budgets(parts: Sequence[tuple[np.ndarray, MeanSquare]]) -> Estimate:
+def sum_over_budgets(parts: Sequence[tuple[np.ndarray, MeanSquare]], overlap: float = 0.0) -> Estimate:
     """The sum of what stands at several budgets, whose runs are independent and whose cases are the same; as ``estimate`` of one.
 
     Args:
         parts: of each budget what ``weighted`` returns, (R, C) with runs of its own.
+        overlap: as ``estimate``'s.
     """
     known = ~np.any([np.isnan(scores).any(0) for scores, _ in parts], axis=0)
     runs, cases = min(len(scores) for scores, _ in parts), int(known.sum())
@@ -194,6 +208,7 @@ def sum_over_budgets(parts: Sequence[tuple[np.ndarray, MeanSquare]]) -> Estimate
         return Estimate(value, np.nan, np.nan, runs, cases)
     run = sum_of([(run.value / len(scores), run.df) for scores, run in parts])
     of_case = float(np.sum([scores[:, known].mean(0) for scores, _ in parts], axis=0).var(ddof=1)) / cases
+    of_case *= 1 + overlap
     both = sum(mean_squares(scores[:, known])[1].value / (len(scores) * cases) for scores, _ in parts)
     total = run.value + of_case
     df = total / (run.value / run.df + of_case / (cases - 1)) if total else cases - 1

@@ -21,9 +21,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from reports.statistics.random_effects import Estimate, by_unit, combination, mean, run_spread, units_of
+from reports.statistics.random_effects import Estimate, by_unit, combination, mean, overlap_of_folds, run_spread, units_of
 from reports.tables.case_scores import case_scores
-from reports.tables.comparable import check_comparable
+from reports.tables.comparable import check_comparable, folds_of
 from reports.tables.escaping import in_markdown
 from reports.tables.wording import cases_only
 
@@ -45,7 +45,7 @@ NOTES = (
 class Scores:
     """Scores of a complete factorial at one budget: values (levels of factor 1, ..., levels of factor F, units, cases).
 
-    units: draws, or the seeds of one draw; runs: (draw, seed) for which every variant is done.
+    units: draws, or the seeds of one draw; runs: (draw, seed) for which every variant is done. overlap: as ``RunSpread``'s.
     """
 
     test_set: str
@@ -53,11 +53,12 @@ class Scores:
     metric: str
     values: np.ndarray
     runs: int
+    overlap: float = 0.0
 
     def combined(self, weights: np.ndarray) -> Estimate:
         """A weighted sum of the variants' means; weights: (levels of factor 1, ..., levels of factor F)."""
         flat = self.values.reshape(-1, *self.values.shape[-2:])
-        return combination(flat, weights.ravel(), run_spread(mean(flat, 2)))
+        return combination(flat, weights.ravel(), run_spread(mean(flat, 2), self.overlap))
 
     def effect(self, term: dict[int, int]) -> Estimate:
         """A term's effect."""
@@ -74,6 +75,7 @@ def factorial_scores(records: Records, design: Design, selection: str = "last") 
     scores = case_scores(records.cases[records.cases["selection"] == selection]).merge(known, on="cell")
     scores = scores[(scores["network"] == scores["reported"]) & scores["variant"].isin(list(design.variants))]
     shape = tuple(map(len, design.factors.values()))
+    overlap = overlap_of_folds(max(folds_of(records.cells).values(), default=0.0))
     found = []
     for key, part in scores[scores["metric"].isin(METRICS)].groupby(["metric", *SECTION]):
         metric, test_set, labels = map(str, key)
@@ -84,7 +86,7 @@ def factorial_scores(records: Records, design: Design, selection: str = "last") 
         table = part.pivot(index=["draw", "seed"], columns=["variant", "case"], values="value").loc[complete]
         values = np.stack([table[variant].to_numpy() for variant in design.variants])
         values = by_unit(values.reshape(len(values), len(complete), -1), units_of(list(complete)))
-        found.append(Scores(test_set, int(labels), metric, values.reshape(*shape, *values.shape[1:]), len(complete)))
+        found.append(Scores(test_set, int(labels), metric, values.reshape(*shape, *values.shape[1:]), len(complete), overlap))
     return found
 
 

@@ -54,6 +54,14 @@ def titled(cells: pd.DataFrame) -> pd.Series:
     return cells["protocol_title"].fillna(cells["protocol"]) if "protocol_title" in cells else cells["protocol"]
 
 
+def folds_of(cells: pd.DataFrame) -> dict[str, float]:
+    """How many folds each dataset that is cross-validated is cut into."""
+    if "folds" not in cells:
+        return {}
+    found = cells.dropna(subset="folds").groupby("dataset")["folds"].first()
+    return {str(name): float(count) for name, count in found.items()}
+
+
 def rows_of(table: pd.DataFrame) -> list[Any]:
     """A table's rows as named tuples."""
     return list(table.itertuples())

@@ -21,6 +21,7 @@ from reports.statistics.random_effects import (
     by_unit,
     combination,
     mean,
+    overlap_of_folds,
     pair,
     run_spread,
     seed_spread,
@@ -28,7 +29,7 @@ from reports.statistics.random_effects import (
 )
 from reports.statistics.resampling import Ranks, better_probability, gap_closed, interquartile_mean, rank_bootstrap
 from reports.tables.case_scores import block, case_scores, reported_cases
-from reports.tables.comparable import METHOD, SECTION, check_comparable, titled
+from reports.tables.comparable import METHOD, SECTION, check_comparable, folds_of, titled
 from reports.tables.leaderboard import unconverged
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Field:
     section: dataset, protocol, kind, test set. scores: (variants, runs, cases) DSC fractions, or another metric, of distances the
     negative; variants best first; NaN where a run of a variant is not done. runs: (draw, seed). protocol_title: the protocol as titles
     call it.
-    unconverged: by variant, in words, which classes some of its runs never found.
+    unconverged: by variant, in words, which classes some of its runs never found. folds: of a cross-validation, how many; 0 where the
+    test cases are in no training.
     """
 
     section: tuple[str, ...]
@@ -67,6 +69,7 @@ class Field:
     scores: np.ndarray
     protocol_title: str
     unconverged: dict[str, str]
+    folds: float = 0.0
 
     @cached_property
     def ranked(self) -> Field:
@@ -89,7 +92,7 @@ class Field:
     @cached_property
     def spread(self) -> RunSpread:
         """How the variants' run means move, and their means on the scale of all runs."""
-        return run_spread(mean(self.per_unit, 2))
+        return run_spread(mean(self.per_unit, 2), overlap_of_folds(self.folds))
 
     def mean(self, place: int) -> Estimate:
         """Of a variant, by place, over its own runs; ``spread.adjusted`` has the means on the scale of all runs."""
@@ -266,7 +269,7 @@ def fields_of(
         scores: columns of ``groups``, which begin with SECTION and labels, variant, draw, seed, case, value (more is better).
     """
     words = unconverged(records) if selection == "last" else {}
-    titles = dict(zip(records.cells["protocol"], titled(records.cells), strict=True))
+    titles, folds = dict(zip(records.cells["protocol"], titled(records.cells), strict=True)), folds_of(records.cells)
     parts: Any = scores.groupby(groups, observed=True)
     for key, part in parts:
         *section, labels = key[: len(SECTION) + 1]
@@ -278,7 +281,8 @@ def fields_of(
         variants = tuple(str(made.rows[i]) for i in order)
         not_yet = {v: words[where] for v in variants if (where := (*section[:3], int(labels), v)) in words}
         title = titles[section[1]]
-        yield key, Field(tuple(section), int(labels), variants, made.runs, made.cases, made.values[order], title, not_yet)
+        of = folds.get(section[0], 0.0)
+        yield key, Field(tuple(section), int(labels), variants, made.runs, made.cases, made.values[order], title, not_yet, of)
 
 
 def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:

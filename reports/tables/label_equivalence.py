@@ -57,7 +57,7 @@ class _Difference:
             _, so_far = weights.get(field.labels, (field, 0.0))
             weights[field.labels] = (field, so_far - weight * of_baseline)
         parts = [weighted(self.scores[n], w, field.spread) for n, (field, w) in weights.items() if w.any()]
-        return sum_over_budgets(parts)
+        return sum_over_budgets(parts, max(field.spread.overlap for field, _ in weights.values()))
 
 
 def in_words(row: Any) -> str:

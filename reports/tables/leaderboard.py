@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reports.statistics.random_effects import by_unit, combination, mean, run_spread, units_of
+from reports.statistics.random_effects import by_unit, combination, mean, overlap_of_folds, run_spread, units_of
 from reports.tables.case_scores import block, case_scores, reported_cases
-from reports.tables.comparable import COMPARABLE, METHOD, SECTION, check_comparable, rows_of, titled
+from reports.tables.comparable import COMPARABLE, METHOD, SECTION, check_comparable, folds_of, rows_of, titled
 from reports.tables.wording import unconverged_in_words
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     table = (
         _runs(records.cells)
         .merge(cases[SECTION].drop_duplicates().astype(str), on=COMPARABLE, how="left")
-        .merge(_scores(cases), on=[*SECTION, "labels", "variant"], how="left")
+        .merge(_scores(cases, folds_of(records.cells)), on=[*SECTION, "labels", "variant"], how="left")
         .fillna({"test_set": "-", "network": "-"})
     )
     table["selection"] = selection
@@ -118,13 +118,13 @@ def unconverged(records: Records) -> dict[tuple[Any, ...], str]:
     return {tuple(getattr(row, name) for name in METHOD): words for row in rows if (words := unconverged_in_words(row))}
 
 
-def _scores(cases: pd.DataFrame) -> pd.DataFrame:
-    """Per ROW: mean scores with intervals, OF_DSC, and counts."""
+def _scores(cases: pd.DataFrame, folds: dict[str, float]) -> pd.DataFrame:
+    """Per ROW: mean scores with intervals, OF_DSC, and counts. folds: by dataset, where it is cross-validated."""
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
     scores = case_scores(cases).merge(known, on="cell")
     means = scores.pivot_table(index=ROW, columns="metric", values="value", observed=True).reindex(columns=METRICS)
     budgets = [
-        _budget(part)
+        _budget(part, overlap_of_folds(folds.get(str(part["dataset"].iloc[0]), 0.0)))
         for _, part in scores.groupby([*BUDGET, "metric"], observed=True)
         if part["metric"].iloc[0] in METRICS and part["value"].notna().any()
     ]
@@ -144,14 +144,16 @@ def _scores(cases: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().astype(dict.fromkeys([*SECTION, "variant", "network"], str))
 
 
-def _budget(scores: pd.DataFrame) -> pd.DataFrame:
-    """Of all rows of a budget in one metric, together: what their means are off by for want of runs, intervals, and OF_DSC."""
+def _budget(scores: pd.DataFrame, overlap: float) -> pd.DataFrame:
+    """Of all rows of a budget in one metric, together: what their means are off by for want of runs, intervals, and OF_DSC. overlap: as
+    ``run_spread``'s.
+    """
     where = scores[[*BUDGET, "metric"]].iloc[0].to_dict()
     part = block(scores, ["variant", "network"])
     values, most = part.values, 1.0 if where["metric"] in FRACTIONS else np.inf
     units = by_unit(values, units_of(part.runs))
     of_unit, of_draw_0 = mean(units, 2), mean(values, 2)[:, [draw == 0 for draw, _ in part.runs]]
-    spread = run_spread(of_unit)
+    spread = run_spread(of_unit, overlap)
     done = ~np.isnan(of_draw_0)
     rows = []
     for row, ((variant, network), weights) in enumerate(zip(part.rows, np.eye(len(part.rows)), strict=True)):

@@ -5,6 +5,7 @@ from statistics import median
 
 from benchmark.documentation import methods_page
 from benchmark.ground import registry
+from benchmark.reference import commands_page, records_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,3 +20,8 @@ def test_files_of_methods_are_short() -> None:
 
 def test_the_page_on_methods_is_up_to_date() -> None:
     assert (ROOT / "docs" / "methods.md").read_text() == methods_page(), "run `make docs`"
+
+
+def test_the_reference_pages_are_up_to_date() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text() == commands_page(), "run `make docs`"
+    assert (ROOT / "docs" / "records.md").read_text() == records_page(), "run `make docs`"

@@ -1,4 +1,4 @@
-"""The example of the README is examples/my_method.py, and it trains."""
+"""The example of docs/plugins.md is examples/my_method.py, and it trains."""
 
 import re
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from methods.method import Step, Task
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_readme_shows_the_example_file() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_page_shows_the_example_file() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
     example = (ROOT / "examples" / "my_method.py").read_text()
     assert code == example and len(example.splitlines()) < 40
 
