@@ -23,7 +23,7 @@ def as_runs(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str,
             runs.setdefault((row["fold"][1], *(row[name] for name in SAME_RUN)), []).append(row)
         else:
             found.append(row)
-    owner = {}
+    owner: dict[str, str] = {}
     for (of, *_), folds in runs.items():
         run = _run(folds, of)
         owner |= {row["cell"]: run["cell"] for row in folds}
@@ -48,8 +48,8 @@ def _run(folds: list[dict[str, Any]], of: int) -> dict[str, Any]:
     run["draw_hash"] = digest([of, first["labels"], first["draw"]])
     run["folds"] = of
     run["kept"] = any(row["kept"] for row in folds)
-    for name, combine in (*((n, sum) for n in SUMS), *((n, max) for n in MOST)):
-        values = [row[name] for row in folds if row.get(name) is not None]
+    for name in (*SUMS, *MOST):
+        values = [float(row[name]) for row in folds if row.get(name) is not None]
         if values:
-            run[name] = combine(values)
+            run[name] = sum(values) if name in SUMS else max(values)
     return run

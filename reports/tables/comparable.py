@@ -56,7 +56,8 @@ def titled(cells: pd.DataFrame) -> pd.Series:
 
 def folds_of(cells: pd.DataFrame) -> dict[str, float]:
     """How many folds each dataset that is cross-validated is cut into."""
-    return {} if "folds" not in cells else cells.dropna(subset="folds").groupby("dataset")["folds"].first().to_dict()
+    known = cells.reindex(columns=["dataset", "folds"]).dropna().drop_duplicates("dataset")
+    return dict(zip(known["dataset"], known["folds"].astype(float), strict=True))
 
 
 def rows_of(table: pd.DataFrame) -> list[Any]:
