@@ -48,10 +48,11 @@ def unlike(look: dict[str, float], seen: Ranges) -> list[str]:
     told = []
     for name, (low, high) in seen.items():
         kind, value = name.partition(" ")[0], look.get(name)
+        unit = UNITS.get(kind, "")
         if value is None:
-            told.append(f"its {name} is not stored; in training it is {low:.4g} to {high:.4g}{UNITS.get(kind, '')}")
+            told.append(f"its {name} is not stored; in training it is {low:.4g} to {high:.4g}{unit}")
             continue
         factor, margin = FACTORS.get(kind, 1.0), MARGINS.get(kind, 0.0)
         if not low / factor - margin <= value <= high * factor + margin:
-            told.append(f"its {name} is {value:.4g}{UNITS.get(kind, '')}; in training {low:.4g} to {high:.4g}")
+            told.append(f"its {name} is {value:.4g}{unit}; in training {low:.4g} to {high:.4g}{unit}")
     return told

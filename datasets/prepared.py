@@ -256,8 +256,7 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
             prepared = _open_cached(_cached(folder, source.name, read_text(known)))
         except BadInput:
             _set_damaged_aside(known, folder, source.name)
-            written = known.with_suffix(".h5")
-            contents = write(source, written, None, tell)
+            contents = write(source, written := known.with_suffix(".h5"), None, tell)
             file = _cached(folder, source.name, contents)
             os.replace(written, file)
             for note, text in ((_sum_of(file), _sum(file)), (known, contents)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from benchmark.records.identity import digest
@@ -49,9 +48,8 @@ def _run(folds: list[dict[str, Any]], of: int) -> dict[str, Any]:
     run["draw_hash"] = digest([of, first["labels"], first["draw"]])
     run["folds"] = of
     run["kept"] = any(row["kept"] for row in folds)
-    combined: list[tuple[str, Callable[[list[Any]], Any]]] = [*((name, sum) for name in SUMS), *((name, max) for name in MOST)]
-    for name, combine in combined:
-        values = [row[name] for row in folds if row.get(name) is not None]
+    for name in (*SUMS, *MOST):
+        values = [float(row[name]) for row in folds if row.get(name) is not None]
         if values:
-            run[name] = combine(values)
+            run[name] = sum(values) if name in SUMS else max(values)
     return run

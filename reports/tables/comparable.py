@@ -56,10 +56,8 @@ def titled(cells: pd.DataFrame) -> pd.Series:
 
 def folds_of(cells: pd.DataFrame) -> dict[str, float]:
     """How many folds each dataset that is cross-validated is cut into."""
-    if "folds" not in cells:
-        return {}
-    found = cells.dropna(subset="folds").groupby("dataset")["folds"].first()
-    return {str(name): float(count) for name, count in found.items()}
+    known = cells.reindex(columns=["dataset", "folds"]).dropna().drop_duplicates("dataset")
+    return dict(zip(known["dataset"], known["folds"].astype(float), strict=True))
 
 
 def rows_of(table: pd.DataFrame) -> list[Any]:
