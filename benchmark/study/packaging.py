@@ -55,6 +55,7 @@ def package(found: Loaded, predictor: Predictor, store: Store, out: Path) -> tup
 
 def card(found: Loaded, predictor: Predictor, store: Store) -> str:
     """The model card, Markdown, from the store's records."""
+    from benchmark.records.folds import in_folds
     from benchmark.records.table import collect
     from reports.writing.card import Facts, model_card
 
@@ -75,7 +76,8 @@ def card(found: Loaded, predictor: Predictor, store: Store) -> str:
         hparams=cell.hparams,
         rules=cell.protocol.rules(),
     )
-    place = {"dataset": cell.dataset, "protocol": cell.protocol.name, "kind": cell.kind, "labels": cell.labels}
+    named = in_folds(cell.dataset, cell.fold[1]) if cell.fold else cell.dataset
+    place = {"dataset": named, "protocol": cell.protocol.name, "kind": cell.kind, "labels": cell.labels}
     return model_card(facts, collect(store), place, cell.variant)
 
 

@@ -45,7 +45,8 @@ def model_card(facts: Facts, records: Records, place: dict[str, Any], variant: s
     where = records.cells["outcome"].eq("done")
     for key, value in place.items():
         where &= records.cells[key] == value
-    table = by_metric(records.select(where), variant)
+    mine = records.select(where)
+    table, never = by_metric(mine, variant), _never_found(mine.cells[mine.cells["variant"] == variant])
     shown = "variant" if place["kind"] == "run" else "tuned variant"
     scores = table[table["variant"].isin([variant, f"{variant} (tuned)"])]
     values = ", ".join(f"{value} = {name}" for name, value in facts.classes.items())
@@ -83,6 +84,11 @@ def model_card(facts: Facts, records: Records, place: dict[str, Any], variant: s
         "Of single runs, last weights, on cases that no training saw; with 95 % intervals over runs and cases, of one run over cases alone."
         + (" An average of several runs, as this is, was not scored itself." if len(facts.cells) > 1 else ""),
         "",
+        *(
+            [f"**Not converged**: some run never finds {never} on the validation cases, though it is there.", ""]
+            if never
+            else []
+        ),
         _table(scores),
         "",
         "## Limits",
@@ -90,6 +96,12 @@ def model_card(facts: Facts, records: Records, place: dict[str, Any], variant: s
         LIMITS,
     ]
     return "\n".join(lines)
+
+
+def _never_found(cells: pd.DataFrame) -> str:
+    """The classes that some run never predicts on the validation cases."""
+    found = cells["never_predicted"] if "never_predicted" in cells else ()
+    return ", ".join(dict.fromkeys(name for names in found if isinstance(names, list) for name in names))
 
 
 def _count(number: int, what: str) -> str:

@@ -291,6 +291,8 @@ def test_a_card_says_what_the_record_says(packaged: Path, made: Path) -> None:
     table = pd.concat(pd.read_csv(file) for file in (made / "store" / "folder" / "supervised").glob("*/cases.csv"))
     table = table[(table["selection"] == "last") & (table["metric"] == "dsc")]
     assert f"| {table['value'].mean():.3f} |" in row and "| 2 | 2 |" in row
+    records = [json.loads(file.read_text()) for file in (made / "store" / "folder" / "supervised").glob("*/record.json")]
+    assert ("**Not converged**" in card) == any(record["never_predicted"] for record in records)
     assert "300 = myocardium" in card and "licence of the data: not stated" in card and "no medical device" in card
 
 
