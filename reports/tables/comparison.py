@@ -34,6 +34,7 @@ from reports.tables.leaderboard import unconverged
 if TYPE_CHECKING:
     from benchmark.records.table import Records
 
+BASELINE = "supervised"
 MARGIN = 1.0
 """DSC points within which methods count as equivalent."""
 

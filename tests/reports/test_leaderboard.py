@@ -12,7 +12,8 @@ from benchmark.ground.errors import BadInput
 from reports.tables.comparison import fields
 from reports.tables.escaping import to_csv
 from reports.tables.leaderboard import leaderboard
-from reports.tables.leaderboard_forms import to_latex, to_markdown, to_terminal
+from reports.tables.latex import to_latex
+from reports.tables.leaderboard_forms import to_markdown, to_terminal
 from reports.writing.leaderboard import write_leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
