@@ -20,7 +20,12 @@ ElementTree.register_namespace("xlink", XLINK)
 
 def mark(artist: Any, variant: str, *texts: str) -> None:
     """This artist is of ``variant``. texts: what it shows, or of a line or of dots what each of their places shows."""
-    artist.set_gid(BETWEEN.join([MARK, *(" ".join(text.replace(BETWEEN, " ").split()) for text in (variant, *texts))]))
+    artist.set_gid(mark_id(variant, *texts))
+
+
+def mark_id(variant: str, *texts: str) -> str:
+    """The gid that says so."""
+    return BETWEEN.join([MARK, *(" ".join(text.replace(BETWEEN, " ").split()) for text in (variant, *texts))])
 
 
 def panel(part: Any, seen: str, *box: str) -> None:

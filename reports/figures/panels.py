@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from reports.figures.marks import mark, panel
+from reports.figures.numbers import Numbers
 from reports.figures.style import fold, look
 from reports.tables.comparison import Field
 
@@ -74,21 +75,14 @@ def heatmap(
     axes: Axes, values: np.ndarray, rows: list[str], columns: list[str], zeros: bool = True, **more: Any
 ) -> AxesImage:
     """Colours with rounded numbers, without 0 unless ``zeros``; what has none is hatched."""
-    image = axes.imshow(values, aspect="auto", **more)
+    image, numbers = axes.imshow(values, aspect="auto", **more), Numbers(axes)
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.75", linewidth=0))
         elif value or zeros:
-            number(axes, row, column, f"{value:.0f}", ink(image.cmap(image.norm(value))))
+            numbers.put(row, column, f"{value:.0f}", ink(image.cmap(image.norm(value))))
     name_cells(axes, rows, columns)
     return image
-
-
-def number(axes: Axes, row: int, column: int, text: str, colour: str) -> Any:
-    """A number in the cell of a map."""
-    shown = axes.text(column, row, text, ha="center", va="center", fontsize=6.8, color=colour)
-    shown.set_in_layout(False)  # it is inside, and asking each for its place takes long
-    return shown
 
 
 def ink(colour: Sequence[float]) -> str:

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 
-from reports.figures.marks import mark, panel
-from reports.figures.panels import BETTER, CELL, WORSE, heatmap, ink, name_cells, names_width, number, rows_height
+from reports.figures.marks import panel
+from reports.figures.numbers import Numbers
+from reports.figures.panels import BETTER, CELL, WORSE, heatmap, ink, name_cells, names_width, rows_height
 from reports.tables.comparison import Field
 
 LEVEL = 0.05
@@ -46,13 +47,13 @@ def _pairs(axes: Axes, field: Field, names: list[str]) -> None:
     np.fill_diagonal(verdicts, 3)
     colours = [WORSE, OPEN, BETTER, SELF]
     axes.imshow(verdicts, aspect="auto", cmap=ListedColormap(colours), vmin=0, vmax=3)
+    numbers = Numbers(axes)
     for (first, second), found in field.pairs.items():
         p = field.p_values[first, second]
         told = "one run, cannot be tested" if np.isnan(p) else f"p {p:.2g}"
         said = f"{names[first]} less {names[second]}: {100 * found.value:+.1f} points, {told}"
         for row, column, text in ((first, second, f"{100 * found.value:+.1f}"), (second, first, _short(p))):
-            shown = number(axes, row, column, text, ink(to_rgb(colours[verdicts[row, column]])))
-            mark(shown, names[row], said)
+            numbers.put(row, column, text, ink(to_rgb(colours[verdicts[row, column]])), names[row], said)
     name_cells(axes, names, names)
     axes.set_title("points (above), p (below the diagonal)", loc="left", fontsize="medium")
     wins = int(better.sum())

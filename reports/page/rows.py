@@ -132,7 +132,7 @@ def _shift_in_words(row: Any, scale: float, digits: int) -> str:
 def _judged(word: str, p: float, margin: float) -> str:
     if word == UNTESTED:
         return f"{word}: one run"
-    return f"{word} within {points(margin)}" if word == EQUIVALENT else f"{word} (p {p:.2g})"
+    return f"{word} within {points(margin)}" if word == EQUIVALENT else f"{word} (p {'< 0.001' if p < 0.001 else f'{p:.2g}'})"
 
 
 def _of_one_draw(field: Field) -> str:

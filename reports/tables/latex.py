@@ -48,8 +48,8 @@ def _budget(title: str, rows: list[Any], tied: Collection[Place]) -> str:
     """A budget's table with its notes."""
     shown = [c for c in COLUMNS if c.in_terminal and (c.header != "Labels" or any(row.val_labels for row in rows))]
     best = max((row.dsc for row in rows if row.dsc == row.dsc and not row.runs_unconverged), default=None)
-    lines = [" & ".join(_cell(column, row, best, tied) for column in shown) + r" \\" for row in rows]
     wide = max(len(row.variant) for row in rows) > WIDE
+    lines = [" & ".join(_cell(column, row, best, tied, wide) for column in shown) + r" \\" for row in rows]
     form = "".join((r"p{0.3\textwidth}" if wide else "l") if column.is_name else "r" for column in shown)
     head = " & ".join(in_latex(header_of(column, rows)) for column in shown) + r" \\"
     first = rows[0]
@@ -65,10 +65,10 @@ def _budget(title: str, rows: list[Any], tied: Collection[Place]) -> str:
     return "\n".join([*start, *lines, r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}", ""])
 
 
-def _cell(column: Column, row: Any, best: float | None, tied: Collection[Place]) -> str:
+def _cell(column: Column, row: Any, best: float | None, tied: Collection[Place], wide: bool) -> str:
     text = in_latex(column.text(row))
     if column.is_name:
-        return re.sub(r"(\\_|[,=\[])", r"\1\\allowbreak{}", text)
+        return re.sub(r"(\\_|[,=\[])", r"\1\\allowbreak{}", text) if wide else text
     if column.header != "DSC %":
         return text
     place = (row.dataset, row.protocol, row.kind, row.test_set, row.labels, row.variant)

@@ -138,7 +138,7 @@ def _scores(cases: pd.DataFrame) -> pd.DataFrame:
     missed = cases[cases["metric"] == "missed"].groupby(ROW, observed=True)["value"]
     distances = cases[cases["metric"] == "hd95"].groupby(ROW, observed=True)["value"]
     of_run = cases[cases["metric"].isin(["missed", "hd95"])].groupby([*ROW, "cell", "metric"], observed=True)["value"]
-    sums, counts = of_run.sum().unstack("metric"), of_run.count().unstack("metric")
+    sums, counts = (table.unstack("metric").reindex(columns=["missed", "hd95"]) for table in (of_run.sum(), of_run.count()))
     collapsed = (sums["missed"] == counts["hd95"]) & (counts["hd95"] > 0)
     table = means.join(intervals).assign(
         cases=cases.groupby(ROW, observed=True)["case"].nunique(),
