@@ -22,8 +22,9 @@ NOT_IN_TABLE = ("environment", "labelled", "traceback", "version", "effective")
 class Records:
     """What stores hold: ``cells``, a row a cell; ``cases``, the long table of metrics (columns ``cell`` and CASE_COLUMNS).
 
-    ``machine`` says what a cell ran on. A cell's outcome is "done", "failed", or "unfinished": asked for, and not run to its end yet. Its ``code_hash`` says which code made
-    it; ``kept``, that it was used by a command whose own code was another. notes: sentences on what was left out, and why.
+    A cell's outcome is "done", "failed", or "unfinished": asked for, and not run to its end yet. Its ``code_hash`` says which code made
+    it; ``kept``, that it was used by a command whose own code was another; ``machine``, what it ran on. notes: sentences on what was left
+    out, and why.
     """
 
     cells: pd.DataFrame

@@ -71,9 +71,7 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def heatmap(
-    axes: Axes, values: np.ndarray, rows: list[str], columns: list[str], zeros: bool = True, **more: Any
-) -> AxesImage:
+def heatmap(axes: Axes, values: np.ndarray, rows: list[str], columns: list[str], zeros: bool = True, **more: Any) -> AxesImage:
     """Colours with rounded numbers, without 0 unless ``zeros``; what has none is hatched."""
     image, numbers = axes.imshow(values, aspect="auto", **more), Numbers(axes)
     for (row, column), value in np.ndenumerate(values):

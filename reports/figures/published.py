@@ -35,7 +35,16 @@ def against_published(board: pd.DataFrame, section: tuple[str, ...]) -> Figure |
             spot = axes.plot(number.dsc, place, "D", color=WORSE, fillstyle=fills[number.confidence], markersize=6)[0]
             mark(spot, row.variant, str(number))
     name_rows(axes, names)
-    axes.set_xlabel("DSC (%): ours with interval (blue);\npublished (diamonds: full read,\nhalf second-hand, empty unchecked)", fontsize="small")
-    panel(axes, "; ".join(f"{n}: ours {100 * row.dsc:.1f}, published {', '.join(f'{p.dsc:g}' for p in of)}" for n, (row, of) in zip(names, pairs, strict=True)))
+    axes.set_xlabel(
+        "DSC (%): ours with interval (blue);\npublished (diamonds: full read,\nhalf second-hand, empty unchecked)",
+        fontsize="small",
+    )
+    panel(
+        axes,
+        "; ".join(
+            f"{n}: ours {100 * row.dsc:.1f}, published {', '.join(f'{p.dsc:g}' for p in of)}"
+            for n, (row, of) in zip(names, pairs, strict=True)
+        ),
+    )
     axes.set_xlim(0, 100)
     return figure

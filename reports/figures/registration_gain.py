@@ -24,9 +24,7 @@ def uses_registration(hparams: Any) -> bool:
     return isinstance(hparams, dict) and bool(hparams.get("rsl") or hparams.get("reps"))
 
 
-def registration_gain(
-    found: list[Field], records: Records, baseline: str, numbers: dict[str, int]
-) -> Figure | None:
+def registration_gain(found: list[Field], records: Records, baseline: str, numbers: dict[str, int]) -> Figure | None:
     """Gain over the baseline of every method with a registration term, a dot per test case, against the DSC of registration alone.
 
     Registration alone is ``label_propagation`` on the same case and the same runs. rho: Spearman's correlation. None where it, the

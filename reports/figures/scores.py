@@ -46,7 +46,10 @@ def every_case(found: list[Field]) -> Figure:
 def differences(found: list[Field], baseline: str) -> Figure | None:
     """Difference from the baseline with its 95 % interval, a row per variant; None where it has not run."""
     tables = [
-        (field, field.ranked.against(baseline_of(baseline, field.section)).sort_values("shift", ascending=False, ignore_index=True))
+        (
+            field,
+            field.ranked.against(baseline_of(baseline, field.section)).sort_values("shift", ascending=False, ignore_index=True),
+        )
         for field in found
     ]
     tables = [(field, table) for field, table in tables if len(table)]

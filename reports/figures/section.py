@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from reports.figures.label_efficiency import label_efficiency
 from reports.figures.published import against_published
-from reports.figures.registration_gain import PROPAGATION, registration_gain
 from reports.figures.ranking import ranking
+from reports.figures.registration_gain import PROPAGATION, registration_gain
 from reports.figures.scores import by_class, by_run, differences, every_case
 from reports.figures.training import cost, training
 from reports.tables.comparable import SECTION
@@ -50,7 +50,7 @@ def drawings(
             "cases",
             "Every test case: a dot is a case's DSC, mean over runs and classes; the bar is the mean.",
             lambda: every_case(found),
-        )
+        ),
     ]
     for against in dict.fromkeys((baseline, "cctr")):
         caption = f"Differences from {against} with 95 % interval (over cases only, if one run is done); {WHY_NOT_STARS}."
@@ -63,8 +63,8 @@ def drawings(
         if len(field.ranked.variants) > 1:
             caption = (
                 f"{field.labels} labelled: ranks over 10,000 resamples of runs and cases; and each row against each column: above the"
-                " diagonal, where the row has the higher mean, the points between them, below it the Holm-adjusted p of all pairs. Blue: the"
-                " row is better, orange: it is worse."
+                " diagonal, where the row has the higher mean, the points between them, below it the Holm-adjusted p of all pairs. Blue:"
+                " the row is better, orange: it is worse."
             )
             every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field.ranked)))
     caption = (

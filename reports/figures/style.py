@@ -74,12 +74,13 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 def rendered(figure: Figure) -> dict[str, bytes]:
     """The figure as ".png" and as ".svg", which says at its marks what they are."""
-    layout = figure.get_layout_engine()
-    if layout:
-        layout.execute(figure)
-        figure.set_layout_engine(None)  # laid out once, for both forms
-    framed(figure)
-    return {".png": png(figure), ".svg": with_titles(_drawn(figure, "svg", {"Date": None, "Creator": None}))}
+    with matplotlib.rc_context(STYLE):
+        layout = figure.get_layout_engine()
+        if layout:
+            layout.execute(figure)
+            figure.set_layout_engine(None)  # laid out once, for both forms
+        framed(figure)
+        return {".png": png(figure), ".svg": with_titles(_drawn(figure, "svg", {"Date": None, "Creator": None}))}
 
 
 def png(figure: Figure) -> bytes:

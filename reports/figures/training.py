@@ -23,9 +23,7 @@ def cost(found: list[Field], board: pd.DataFrame, numbers: dict[str, int]) -> Fi
     """DSC against seconds of training; what no other variant beats in both is joined by a line."""
     names = sorted({variant for field in found for variant in field.variants})
     rows = board[(board[SECTION] == list(found[0].section)).all(axis=1) & board["dsc"].notna()]
-    parts = [
-        rows[rows["labels"] == field.labels].sort_values(["seconds", "dsc"], ascending=[True, False]) for field in found
-    ]
+    parts = [rows[rows["labels"] == field.labels].sort_values(["seconds", "dsc"], ascending=[True, False]) for field in found]
     fronts = [part[part["dsc"] > part["dsc"].cummax().shift(fill_value=-1.0)] for part in parts]
     seen = [f"beaten by nothing in both DSC and time: {', '.join(front['variant'])}." for front in fronts]
     figure, panels = panel_per_budget(found, seen, 2.9, 2.4)
@@ -61,7 +59,9 @@ def training(found: list[Field], records: Records, numbers: dict[str, int]) -> F
     table = pd.DataFrame(rows, columns=["labels", "variant", "step", "score"])
     of_budget = [table[table["labels"] == field.labels].groupby(["variant", "step"])["score"].mean() for field in found]
     last = [means.groupby(level="variant").last().sort_values(ascending=False) for means in of_budget]
-    seen = [f"validation DSC at the end: {in_order(ends.index, 100 * ends, ' %')}." if len(ends) else "nothing." for ends in last]
+    seen = [
+        f"validation DSC at the end: {in_order(ends.index, 100 * ends, ' %')}." if len(ends) else "nothing." for ends in last
+    ]
     figure, panels = panel_per_budget(found, seen, 2.9, 2.4)
     for axes, means in zip(panels, of_budget, strict=True):
         for variant, scores in means.groupby(level="variant"):

@@ -67,7 +67,9 @@ def search(trials: pd.DataFrame) -> Figure:
     grid = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)
     first = trials.iloc[0]
     figure.suptitle(
-        fold(f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol_title']}", 60), x=0.02, ha="left"
+        fold(f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol_title']}", 60),
+        x=0.02,
+        ha="left",
     )
     _parallel(grid[0, 0], trials, names)
     if importances:

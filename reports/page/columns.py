@@ -58,7 +58,9 @@ COLUMNS = [
     Column("shift_value", ""),
     Column("judged", "Verdict", "text", help=JUDGED),
     Column("better", "P(better)", digits=2, best="most", help="share of paired runs that beat the baseline's"),
-    Column("flip", "P(flip)", digits=2, best="least", help="chance that one more run of both, on these cases, turns their order"),
+    Column(
+        "flip", "P(flip)", digits=2, best="least", help="chance that one more run of both, on these cases, turns their order"
+    ),
     Column("hd95", "HD95", digits=1, best="least", unit=True, help="95th percentile of the distances between surfaces"),
     *_judgement("hd95", "least"),
     Column("assd", "ASSD", digits=2, best="least", unit=True, help="average symmetric distance between surfaces"),
@@ -67,7 +69,12 @@ COLUMNS = [
     Column("nsd", "NSD %", digits=1, best="most", help="share of the surfaces within the tolerance of each other"),
     *_judgement("nsd", "most"),
     Column(
-        "missed", "Missed", "text", best="least", sort="missed_share", help="structures in only one of prediction and truth, of all"
+        "missed",
+        "Missed",
+        "text",
+        best="least",
+        sort="missed_share",
+        help="structures in only one of prediction and truth, of all",
     ),
     Column("missed_share", ""),
     Column("note", "Note", "text long", help="rows with a class that some runs never find are in no rank and no comparison"),
@@ -75,9 +82,7 @@ COLUMNS = [
     Column("runs", "Runs", "text", help="done, of all asked for"),
     Column("network", "Network", "text", told=True),
     Column("parameters", "Parameters, M", digits=2, best="least", told=True),
-    Column(
-        "passes", "Passes", digits=1, best="least", help="images through networks per image of a batch, in a training step"
-    ),
+    Column("passes", "Passes", digits=1, best="least", help="images through networks per image of a batch, in a training step"),
     Column("time", "Time", "text", best="least", sort="seconds", help="of a run; mean, over several machines where it says so"),
     Column("seconds", ""),
     Column("memory", "Memory, MB", digits=0, best="least", help="most that a run took"),

@@ -90,7 +90,9 @@ def colophon(cells: pd.DataFrame) -> list[tuple[str, str]]:
     lines = [("Version", f"{PACKAGE} {version}"), ("Newest record", ended[-1] if ended else "not known")]
     lines += [(title, listed(known[name])) for title, name in (("Draws", "draw"), ("Seeds", "seed"))]
     names = (("Machines", "machine"), ("Code", "code_hash"), ("Data", "data_hash"), ("Rules", "protocol_hash"))
-    return lines + [(title, listed(known[name].dropna()) if known[name].notna().any() else "not known") for title, name in names]
+    return lines + [
+        (title, listed(known[name].dropna()) if known[name].notna().any() else "not known") for title, name in names
+    ]
 
 
 def _number(value: Any) -> Any:

@@ -65,7 +65,11 @@ def _panel(group: ElementTree.Element, box: str, alt: str) -> str:
     for name in ("id", "data-box"):
         group.attrib.pop(name, None)
     _, _, width, height = map(float, box.split())
-    letters = [float(size) for text in group.iter(f"{{{SVG}}}text") for size in re.findall(r"font-size: ([\d.]+)px", text.get("style", ""))]
+    letters = [
+        float(size)
+        for text in group.iter(f"{{{SVG}}}text")
+        for size in re.findall(r"font-size: ([\d.]+)px", text.get("style", ""))
+    ]
     least = min(1.0, SMALLEST / (PIXELS * min(letters, default=SMALLEST)))
     sizes = f"width:{PIXELS * width:.0f}px;min-width:{PIXELS * width * least:.0f}px"
     return (

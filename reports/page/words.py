@@ -34,10 +34,13 @@ def summary(records: Records, baseline: str) -> list[str]:
         f"{''.join(f', {counts[o]} {o}' for o in OUTCOMES[1:] if counts[o])}."
     )
     if done.empty:
-        return [first, "No run is done, so there is no score and nothing is compared; what failed or is still to do stands below."]
+        return [
+            first,
+            "No run is done, so there is no score and nothing is compared; what failed or is still to do stands below.",
+        ]
     rules = (
-        "Methods that train have the same steps, batches, augmentation, network sizes and labelled cases; the test cases are read once, after"
-        " training. The headline is the last weights; rows of the weights that did best on the validation cases say which labels that cost."
+        "Methods that train have the same steps, batches, augmentation, network sizes and labelled cases; the test cases are read once,"
+        " after training. The headline is the last weights; rows of the weights that did best on the validation cases say which labels that cost."
     )
     variants = set(done["variant"])
     bases = [name for name in (baseline, f"{baseline} (tuned)") if name in variants]
@@ -138,7 +141,9 @@ def _first_two(field: Field, margin: float) -> str:
     lead, pairs = field.pairs[0, 1], len(field.pairs)
     word = verdict(lead, field.p_values[0, 1], min(1.0, pairs * lead.equivalence_p(margin / 100)))
     low, high = (100 * end for end in lead.interval())
-    ahead = f"{signed(100 * lead.value, 1)} points" + (f" ({signed(low, 1)} to {signed(high, 1)})" if not math.isnan(low) else "")
+    ahead = f"{signed(100 * lead.value, 1)} points" + (
+        f" ({signed(low, 1)} to {signed(high, 1)})" if not math.isnan(low) else ""
+    )
     if word == UNTESTED:
         return f"First {first}, second {second}, {ahead} for these cases: {word}, one run."
     how = f"p {field.p_values[0, 1]:.2g} after Holm over {pairs} pair{'s' * (pairs != 1)}"

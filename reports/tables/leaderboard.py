@@ -31,7 +31,17 @@ TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *[f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")],
     *["spacing_unit", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_collapsed", "runs_unconverged", "never_found", "runs_failed", "runs_unfinished", "runs_kept", "runs_lacking", "units"],
+    *[
+        "runs_done",
+        "runs_collapsed",
+        "runs_unconverged",
+        "never_found",
+        "runs_failed",
+        "runs_unfinished",
+        "runs_kept",
+        "runs_lacking",
+        "units",
+    ],
     *["draw0_runs", "draw0_dsc", "draw0_sd"],
     *[*COST, "machines", *TUNING, "error", "protocol_title"],
 ]

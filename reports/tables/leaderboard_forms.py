@@ -110,6 +110,7 @@ def sections_of(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
 
 
 def header_of(column: Column, rows: list[Any]) -> str:
+    """A column's header with the unit of the rows."""
     return column.header.format(unit=next((row.spacing_unit for row in rows if isinstance(row.spacing_unit, str)), "")).strip()
 
 

@@ -175,7 +175,9 @@ def checklist(records: Records, found: list[Field]) -> str:
         ("Partitions", "training, validation and test disjoint by case; no image in two of them"),
         (
             "Labelled cases",
-            in_latex("budgets " + ", ".join(map(str, sorted(cells["labels"].unique()))) + "; which ones: records, field labelled"),
+            in_latex(
+                "budgets " + ", ".join(map(str, sorted(cells["labels"].unique()))) + "; which ones: records, field labelled"
+            ),
         ),
         ("Training", "steps, batches and augmentation fixed by the protocol; details in each record"),
         ("Choice of hyper-parameters", in_latex(_hparams(cells))),

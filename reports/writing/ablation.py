@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from benchmark.records.table import Records
 
 
-ADDED = "From the baseline to everything: what each part adds when it is switched on after those before it, with 95 % intervals."
-TOGETHER = "DSC over the levels of one part, a line for each level of another: parallel lines mean that neither changes what the other does."
+ADDED = (
+    "From the baseline to everything: what each part adds when it is switched on after those before it, with 95 % intervals."
+)
+TOGETHER = (
+    "DSC over the levels of one part, a line a level of another: parallel lines mean that neither changes what the other adds."
+)
 
 
 def write_ablation(records: Records, design: Design, out: Path) -> tuple[list[Path], list[dict[str, Any]]]:

@@ -38,7 +38,9 @@ def write_tuning(
     numbers = numbers or numbers_of(trials["method"])
     figures = []
     for (dataset, protocol), part in trials.groupby(["dataset", "protocol"], sort=False):
-        caption = f"{dataset}, protocol {part['protocol_title'].iloc[0]}: validation DSC as trials go on; 0 is the published values."
+        caption = (
+            f"{dataset}, protocol {part['protocol_title'].iloc[0]}: validation DSC as trials go on; 0 is the published values."
+        )
         figures.append(drawn(partial(growth, part, numbers), caption, folder / safe_name(f"{dataset}-{protocol}-best")))
     for row in rows_of(studies):
         part = trials[trials["study"] == row.study]

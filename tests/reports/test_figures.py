@@ -180,7 +180,11 @@ def test_a_score_of_0_is_a_number_and_what_has_not_run_is_hatched() -> None:
 def test_the_map_of_pairs_says_direction_points_and_p() -> None:
     rng = np.random.default_rng(0)
     cells = [cell(name, run=run) for name in ("good", "poor") for run in range(4)]
-    rows = [r for c in cells for r in scores(c, {f"c{i}": 0.4 + 0.3 * (c["variant"] == "good") + rng.normal(0, 0.01) for i in range(8)})]
+    rows = [
+        r
+        for c in cells
+        for r in scores(c, {f"c{i}": 0.4 + 0.3 * (c["variant"] == "good") + rng.normal(0, 0.01) for i in range(8)})
+    ]
     (field,) = fields(make_records(cells, rows))
     right = ranking(field).axes[1]
     assert numbers_in(right) == [f"{100 * field.pairs[0, 1].value:+.1f}", "<.001"]

@@ -11,8 +11,8 @@ import pytest
 import reports
 from benchmark.ground.errors import DiskFull
 from reports.tables.escaping import in_markdown, to_csv
-from reports.tables.leaderboard import leaderboard
 from reports.tables.latex import to_latex
+from reports.tables.leaderboard import leaderboard
 from reports.tables.leaderboard_forms import to_markdown
 from reports.writing.report import write_report
 from reports.writing.tuning import write_tuning

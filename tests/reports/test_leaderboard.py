@@ -13,9 +13,8 @@ from rich.console import Console
 from benchmark.ground.errors import BadInput
 from reports.tables.comparison import fields
 from reports.tables.escaping import to_csv
-from reports.tables.leaderboard import leaderboard
-from reports.tables.comparison import fields
 from reports.tables.latex import LONG, ties_of, to_latex
+from reports.tables.leaderboard import leaderboard
 from reports.tables.leaderboard_forms import to_markdown, to_terminal
 from reports.writing.leaderboard import write_label_efficiency, write_leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
@@ -245,7 +244,9 @@ def test_latex_compiles(grid, tmp_path, engine):
         pytest.skip(f"needs {engine}")
     text = to_latex(leaderboard(grid), ties_of(fields(grid)))
     packages = "booktabs,longtable"
-    body = rf"\documentclass{{article}}\usepackage[T1]{{fontenc}}\usepackage{{{packages}}}\begin{{document}}{text}\end{{document}}"
+    body = (
+        rf"\documentclass{{article}}\usepackage[T1]{{fontenc}}\usepackage{{{packages}}}\begin{{document}}{text}\end{{document}}"
+    )
     (tmp_path / "board.tex").write_text(body)
     done = subprocess.run([engine, "-interaction=nonstopmode", "board.tex"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and "too large" not in done.stdout, done.stdout[-2000:]
@@ -266,7 +267,9 @@ def test_a_run_that_predicts_nothing_is_called_so():
     table = leaderboard(make_records(runs, rows))
     assert table["runs_collapsed"].tolist() == [1]
     assert "predicts nothing (every structure missed) in 1 of 2 runs" in printed(table, 200)
-    assert leaderboard(make_records(runs, scores(runs[0], {"a": 0.0}) + scores(runs[1], {"a": 0.5})))["runs_collapsed"].tolist() == [0]
+    assert leaderboard(make_records(runs, scores(runs[0], {"a": 0.0}) + scores(runs[1], {"a": 0.5})))[
+        "runs_collapsed"
+    ].tolist() == [0]
 
 
 def test_cells_asked_for_and_not_run_are_shown_as_such():

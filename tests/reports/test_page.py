@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.ground.errors import BadInput
 from reports.page.columns import COLUMNS
 from reports.page.rows import table_rows
-from reports.page.words import in_words
+from reports.page.words import in_words, of_collapsed, summary
 from reports.tables.by_metric import by_metric
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard
 from reports.tables.published import Published, published, published_for
+from reports.tables.wording import signed
 from reports.writing.report import write_report
-from tests.reports.made_up_records import cell, failed, make_records, made_up, scores
+from tests.reports.made_up_records import cell, made_up, make_records, scores
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -39,7 +41,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_written_and_the_same_records_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
     assert {"index.html", "leaderboard.csv", "metrics.csv", "leaderboard.md", "leaderboard.tex", "cases.parquet"} <= names
-    for figure in ("label-efficiency", "cases", "against-supervised", "against-cctr", "classes", "runs", "ranks-1", "ranks-7", "cost", "training"):
+    for figure in (
+        "label-efficiency",
+        "cases",
+        "against-supervised",
+        "against-cctr",
+        "classes",
+        "runs",
+        "ranks-1",
+        "ranks-7",
+        "cost",
+        "training",
+    ):
         assert (
             f"figures/phantom-quick-run-test-{figure}.png" in names and f"figures/phantom-quick-run-test-{figure}.svg" in names
         )
@@ -200,3 +213,99 @@ def test_ranks_and_verdicts_of_one_run_claim_nothing() -> None:
     )
     assert line["method"] == "cctr" and line["ranks"] == "1 (one run)" and line["judged"] == "cannot be tested: one run"
     assert line["better"] is None and line["shift"] == "+30.0 (+30.0 to +30.0 cases only)" and "cases only" in line["interval"]
+
+
+def words_of(page: Path) -> str:
+    """What the page says, without figures and data."""
+    return re.sub(r"<svg.*?</svg>|<style.*?</style>|<script.*?</script>|<[^>]+>", " ", page.read_text(), flags=re.DOTALL)
+
+
+def test_a_store_with_trials_alone_is_a_page_on_tuning(tmp_path: Path) -> None:
+    about = {"looks": [(500, 0.5)], "steps_done": 500, "validation_last": 0.5}
+    trials = [
+        record(cell=f"t{n}", variant=f"t{n}", kind="trial", trial=trial(n), hparams={"a": 0.5 + 0.1 * n}, **about)
+        for n in (0, 1)
+    ]
+    board, files = write_report(make_records(trials), tmp_path)
+    said = words_of(tmp_path / "index.html")
+    assert board.empty and "The store holds 2 trials of tuning and no run" in said and "There is no run to list" in said
+    assert "cctr, 3 labelled, phantom: 2 trials, a line each; best 50.0 % of the validation cases" in said
+    assert {"studies.csv", "trials.csv", "index.html"} <= {file.name for file in files}
+
+
+def trial(number: int) -> dict[str, Any]:
+    return {
+        "study": "s", "of": "cctr", "number": number, "sampler": "tpe", "searched": {"a": {"low": 0.1, "high": 1.0, "log": True}}
+    }  # fmt: skip
+
+
+def test_stores_of_failures_of_one_cell_and_of_nothing_say_what_is_so(tmp_path: Path) -> None:
+    write_report(make_records([failed(), failed(labels=7)]), tmp_path / "failures")
+    said = words_of(tmp_path / "failures" / "index.html")
+    assert "No run is done, so there is no score and nothing is compared" in said and "RuntimeError: loss is nan" in said
+    assert "Methods that train have" not in said and "What the data can say" not in said
+
+    one = cell("supervised", 1)
+    write_report(make_records([one], scores(one, {"a": 0.5, "b": 0.6})), tmp_path / "one")
+    said = words_of(tmp_path / "one" / "index.html")
+    assert "1 method or variant on phantom with 1 labelled case, protocol quick: 1 cell done in 1 run" in said
+    assert "Only supervised has run, so there is nothing to compare it with." in said
+
+    with pytest.raises(BadInput, match="nothing to report"):
+        write_report(make_records([]), tmp_path / "nothing")
+
+
+def test_the_tuned_baseline_counts_as_one_and_a_missing_one_is_said() -> None:
+    tuned = [cell(f"{name} (tuned)", kind="tuned") for name in ("supervised", "cctr")]
+    rows = [row for one in tuned for row in scores(one, {"a": 0.5, "b": 0.6})]
+    assert summary(make_records(tuned, rows), "supervised")[-1].startswith("Comparisons are with supervised (tuned)")
+    alone = [cell("cctr"), cell("cps")]
+    assert summary(make_records(alone, []), "supervised")[-1] == "supervised has not run, so nothing is compared with it."
+
+
+def test_collapsed_runs_are_called_so_in_rows_and_words() -> None:
+    cells = [cell(name, 1, run) for name in ("supervised", "cctr") for run in range(2)]
+    rows = [r for one in cells for r in scores(one, {c: 0.0 for c in "abc"}, missed=1.0)]
+    records = make_records(cells, rows)
+    board = leaderboard(records)
+    lines = table_rows(by_metric(records, "supervised"), "supervised", board, list(fields(records)))
+    notes = [dict(zip([c.key for c in COLUMNS], line, strict=True))["note"] for line in lines]
+    assert notes[0] == "predicts nothing (every structure missed) in 2 of 2 runs"
+    assert all("predicts nothing" in sentence for sentence in of_collapsed(board)) and len(of_collapsed(board)) == 2
+
+
+def test_nothing_has_no_sign() -> None:
+    assert [signed(value, 1) for value in (-0.04, 0.04, -0.06, 1.0)] == ["0.0", "0.0", "-0.1", "+1.0"]
+
+
+def test_the_colophon_says_where_numbers_come_from(tmp_path: Path) -> None:
+    one = cell("supervised", 1, ended="2026-11-20T10:00:00+00:00", machine="NVIDIA H200, x86_64, Linux")
+    two = cell("cctr", 1, ended="2026-11-21T10:00:00+00:00", machine="cpu, x86_64, Linux")
+    write_report(make_records([one, two], scores(one, {"a": 0.5, "b": 0.6}) + scores(two, {"a": 0.5, "b": 0.7})), tmp_path)
+    said = words_of(tmp_path / "index.html")
+    for text in (
+        "2026-11-21T10:00:00",
+        "NVIDIA H200, x86_64, Linux",
+        "@misc{thisbenchmark,",
+        "ssl-medseg-benchmark",
+        "metrics.csv",
+    ):
+        assert text in said
+
+
+def test_a_figure_that_fails_takes_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr("reports.figures.section.every_case", fails)
+    one = cell("supervised", 1)
+    _, files = write_report(make_records([one], scores(one, {"a": 0.5, "b": 0.6})), tmp_path)
+    said = words_of(tmp_path / "index.html")
+    assert "This figure could not be drawn (ValueError: no such colour)." in said and len(files) > 10
+
+
+def test_time_of_several_machines_says_so() -> None:
+    cells = [cell("cctr", 1, run, machine=name) for run, name in enumerate(["cpu", "NVIDIA H200"])]
+    records = make_records(cells, [row for one in cells for row in scores(one, {"a": 0.5, "b": 0.6})])
+    line = table_rows(by_metric(records, "supervised"), "supervised", leaderboard(records), [])[0]
+    assert dict(zip([c.key for c in COLUMNS], line, strict=True))["time"] == "60 s (2 machines)"
