@@ -40,7 +40,8 @@ def summary(records: Records, baseline: str) -> list[str]:
         ]
     rules = (
         "Methods that train have the same steps, batches, augmentation, network sizes and labelled cases; the test cases are read once,"
-        " after training. The headline is the last weights; rows of the weights that did best on the validation cases say which labels that cost."
+        " after training. The headline is the last weights; rows of the weights that did best on the validation cases say which labels"
+        " that cost."
     )
     variants = set(done["variant"])
     bases = [name for name in (baseline, f"{baseline} (tuned)") if name in variants]

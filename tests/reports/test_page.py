@@ -21,7 +21,7 @@ from reports.tables.leaderboard import leaderboard
 from reports.tables.published import Published, published, published_for
 from reports.tables.wording import signed
 from reports.writing.report import write_report
-from tests.reports.made_up_records import cell, made_up, make_records, scores
+from tests.reports.made_up_records import cell, failed, made_up, make_records, record, scores
 
 
 def data_of(page: str) -> dict[str, Any]:
