@@ -42,7 +42,7 @@ def framed(figure: Figure) -> None:
     for part in [*figure.axes, *figure.legends]:
         gid = part.get_gid() or ""
         if gid.startswith(PANEL + BETWEEN) and gid.count(BETWEEN) == 1:
-            box = part.get_tightbbox(renderer) if isinstance(part, Axes) else part.get_window_extent(renderer)
+            box: Any = part.get_tightbbox(renderer) if isinstance(part, Axes) else part.get_window_extent(renderer)
             x, y, wide, high = box.x0 * scale, height - box.y1 * scale, box.width * scale, box.height * scale
             part.set_gid(f"{gid}{BETWEEN}{x - 3:.1f} {y - 3:.1f} {wide + 6:.1f} {high + 6:.1f}")
 

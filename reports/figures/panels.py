@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def panel_per_budget(
     return figure, list(grid)
 
 
-def in_order(names: Sequence[str], values: Sequence[float], unit: str = "") -> str:
+def in_order(names: Iterable[str], values: Iterable[float], unit: str = "") -> str:
     """Where the values stand in words: the first three and the last."""
     pairs = [f"{name} {value:.1f}{unit}" for name, value in zip(names, values, strict=True)]
     return ", ".join(pairs) if len(pairs) <= 4 else f"{', '.join(pairs[:3])}, of {len(pairs)}; last {pairs[-1]}"
@@ -78,7 +78,7 @@ def heatmap(axes: Axes, values: np.ndarray, rows: list[str], columns: list[str],
         if np.isnan(value):
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.75", linewidth=0))
         elif value or zeros:
-            numbers.put(row, column, f"{value:.0f}", ink(image.cmap(image.norm(value))))
+            numbers.put(row, column, f"{value:.0f}", ink(tuple(image.cmap(image.norm(value)))))
     name_cells(axes, rows, columns)
     return image
 

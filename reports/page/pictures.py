@@ -37,7 +37,7 @@ def panels(svg: bytes, alt: str) -> tuple[list[str], dict[str, str]]:
     alt: what is to be seen, where a panel does not say it.
     """
     root = ElementTree.fromstring(svg)  # noqa: S314 - ours
-    shapes = {}
+    shapes: dict[str, ElementTree.Element] = {}
     for parent in list(root.iter()):
         for defined in [child for child in parent if child.tag == f"{{{SVG}}}defs"]:
             shapes |= {shape.get("id", ""): shape for shape in defined}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,7 +42,7 @@ def write_label_efficiency(table: pd.DataFrame, folder: Path, baseline: str = BA
     from reports.figures.style import STYLE, numbers_of, save
 
     numbers, paths = numbers_of(table["variant"]), []
-    sections = list(table.groupby(SECTION, sort=False))
+    sections: list[Any] = list(table.groupby(SECTION, sort=False))
     for section, part in sections:
         name = safe_name("-".join(["label_efficiency", *section])) if len(sections) > 1 else "label_efficiency"
         with mpl.rc_context(STYLE):

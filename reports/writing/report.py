@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 Section = dict[str, Any]
 """Of the page: title; header, rows and note of a table, folded or not; figures."""
 
+Runs = tuple[pd.DataFrame, list[list[Any]], list[Section], list[str], list[Path]]
+"""The leaderboard, the page's rows, its sections and sentences, and the files."""
+
 
 def write_report(
     records: Records,
@@ -56,10 +59,9 @@ def write_report(
     cells = records.cells
     trials = cells[cells["kind"] == "trial"]
     numbers = numbers_of([*records.without_trials().cells["variant"], *(trial["of"] for trial in trials.get("trial", []))])
-    if len(trials) and len(trials) == len(cells):
-        board, rows, sections, words, files = pd.DataFrame(columns=TABLE), [], [], [], []
-    else:
-        board, rows, sections, words, files = _of_runs(records, out, baseline, margin, numbers)
+    nothing: Runs = (pd.DataFrame(columns=TABLE), [], [], [], [])
+    trials_alone = len(trials) and len(trials) == len(cells)
+    board, rows, sections, words, files = nothing if trials_alone else _of_runs(records, out, baseline, margin, numbers)
     places = set(zip(cells["dataset"], cells["protocol"], strict=True))
     for ablation in (a for a in ablations if (a.dataset, a.protocol) in places):
         section, more = _ablation(records, ablation, out / "ablation")
@@ -83,10 +85,8 @@ def write_report(
     return board, [*files, out / "index.html"]
 
 
-def _of_runs(
-    records: Records, out: Path, baseline: str, margin: float, numbers: dict[str, int]
-) -> tuple[pd.DataFrame, list[list[Any]], list[Section], list[str], list[Path]]:
-    """The leaderboard, the page's rows, its sections and sentences, and the files."""
+def _of_runs(records: Records, out: Path, baseline: str, margin: float, numbers: dict[str, int]) -> Runs:
+    """What runs come to."""
     with processes(records) as pool:
         board, found = leaderboard(records), list(fields(records))
         drawing = sections_drawn(pool, found, records, board, baseline, numbers, out / "figures")
