@@ -58,7 +58,7 @@ def browser(opened: Any) -> Any:
 def tables(browser: Any) -> dict[str, pd.DataFrame]:
     """The boards by their titles."""
     script = (
-        "return [...document.querySelectorAll('#boards table')].map(t => [t.caption.firstChild.textContent,"
+        "return [...document.querySelectorAll('#boards table')].map(t => [t.caption.firstChild.firstChild.textContent,"
         " [...t.rows].map(r => [...r.cells].map(c => c.textContent))])"
     )
     return {title: pd.DataFrame(rows[1:], columns=rows[0]) for title, rows in browser.execute_script(script)}
@@ -178,6 +178,7 @@ def test_on_a_phone_nothing_but_tables_is_wider_than_the_screen_and_all_can_be_r
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     )
+    browser.execute_script("document.querySelector('.words li').append('x'.repeat(200))")  # as long as a command may be
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     smallest = (
         "return Math.min(...[...document.querySelectorAll('figure svg')].flatMap(s => [...s.querySelectorAll('text')].map("

@@ -157,8 +157,8 @@
       line.firstChild.addEventListener("click", () => toggle(state.follow, row[at.method]));
       return line;
     });
-    const caption = element("caption", title);
-    if (told.length) caption.append(element("small", told.map((c) => `${c.header}: ${shape(c, part[0][at[c.key]])}`).join("; ")));
+    const heading = element("div", title), caption = element("caption", null, {}, heading);
+    if (told.length) heading.append(element("small", told.map((c) => `${c.header}: ${shape(c, part[0][at[c.key]])}`).join("; ")));
     const table = element("table", null, {}, caption, element("thead", null, {}, head), element("tbody", null, {}, ...lines));
     return element("div", null, { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, table);
   }
