@@ -12,7 +12,9 @@ CURVE = np.array([0.4, 0.6, 0.8])
 
 
 def flips(draws: int, seeds: int, repeats: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Two methods up to 15 points apart: the chance stated that one more run of both, on the same cases, turns their order; whether it did."""
+    """Two methods up to 15 points apart: the stated chance that one more run of both, on the same cases, turns their order; and whether
+    it did.
+    """
     rng, stated, flipped = np.random.default_rng(seed), [], []
     ids = tuple((draw, seed) for draw in range(draws) for seed in range(seeds))
     for _ in range(repeats):
@@ -59,8 +61,8 @@ def worth(truth: float, runs: int, repeats: int, seed: int = 2) -> tuple[float, 
 
 FLIPS = """
 Whether the order flips (P(flip)): two methods up to 15 points apart, 12 cases, run spread 2, method x case 2, rest 2; of seeds, as much
-again. Stated: the chance that one more run of both, on these cases, turns their order, on average over worlds and over those where it is above
-.2; observed: how often it then did.
+again. Stated: the chance that one more run of both, on these cases, turns their order, on average over worlds and over those where it is
+above .2; observed: how often it then did.
 
 | Runs | Worlds | Stated | Observed | Stated, above .2 | Observed, above .2 |
 |---:|---:|---:|---:|---:|---:|"""
