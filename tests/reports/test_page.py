@@ -244,13 +244,6 @@ def test_stores_of_failures_of_one_cell_and_of_nothing_say_what_is_so(tmp_path: 
     said = words_of(tmp_path / "failures" / "index.html")
     assert "No run is done, so there is no score and nothing is compared" in said and "RuntimeError: loss is nan" in said
     assert "Methods that train have" not in said and "What the data can say" not in said
-
-    one = cell("supervised", 1)
-    write_report(make_records([one], scores(one, {"a": 0.5, "b": 0.6})), tmp_path / "one")
-    said = words_of(tmp_path / "one" / "index.html")
-    assert "1 method or variant on phantom with 1 labelled case, protocol quick: 1 cell done in 1 run" in said
-    assert "Only supervised has run, so there is nothing to compare it with." in said
-
     with pytest.raises(BadInput, match="nothing to report"):
         write_report(make_records([]), tmp_path / "nothing")
 
@@ -278,30 +271,38 @@ def test_nothing_has_no_sign() -> None:
     assert [signed(value, 1) for value in (-0.04, 0.04, -0.06, 1.0)] == ["0.0", "0.0", "-0.1", "+1.0"]
 
 
-def test_the_colophon_says_where_numbers_come_from(tmp_path: Path) -> None:
-    one = cell("supervised", 1, ended="2026-11-20T10:00:00+00:00", machine="NVIDIA H200, x86_64, Linux")
-    two = cell("cctr", 1, ended="2026-11-21T10:00:00+00:00", machine="cpu, x86_64, Linux")
-    write_report(make_records([one, two], scores(one, {"a": 0.5, "b": 0.6}) + scores(two, {"a": 0.5, "b": 0.7})), tmp_path)
-    said = words_of(tmp_path / "index.html")
-    for text in (
-        "2026-11-21T10:00:00",
-        "NVIDIA H200, x86_64, Linux",
-        "@misc{thisbenchmark,",
-        "ssl-medseg-benchmark",
-        "metrics.csv",
-    ):
-        assert text in said
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of one cell, one of whose figures cannot be drawn."""
 
-
-def test_a_figure_that_fails_takes_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
         raise ValueError("no such colour")
 
-    monkeypatch.setattr("reports.figures.section.every_case", fails)
-    one = cell("supervised", 1)
-    _, files = write_report(make_records([one], scores(one, {"a": 0.5, "b": 0.6})), tmp_path)
-    said = words_of(tmp_path / "index.html")
-    assert "This figure could not be drawn (ValueError: no such colour)." in said and len(files) > 10
+    out, one = (
+        tmp_path_factory.mktemp("single"),
+        cell("supervised", 1, ended="2026-11-20T10:00:00+00:00", machine="NVIDIA H200, Linux"),
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("reports.figures.section.every_case", fails)
+        write_report(make_records([one], scores(one, {"a": 0.5, "b": 0.6})), out)
+    return out
+
+
+def test_a_store_of_one_cell_says_so(single: Path) -> None:
+    said = words_of(single / "index.html")
+    assert "1 method or variant on phantom with 1 labelled case, protocol quick: 1 cell done in 1 run" in said
+    assert "Only supervised has run, so there is nothing to compare it with." in said
+
+
+def test_a_figure_that_fails_takes_nothing_with_it(single: Path) -> None:
+    assert "This figure could not be drawn (ValueError: no such colour)." in words_of(single / "index.html")
+    assert (single / "figures" / "phantom-quick-run-test-classes.svg").is_file()
+
+
+def test_the_colophon_says_where_numbers_come_from(single: Path) -> None:
+    said = words_of(single / "index.html")
+    for text in ("2026-11-20T10:00:00", "NVIDIA H200, Linux", "@misc{thisbenchmark,", "ssl-medseg-benchmark", "metrics.csv"):
+        assert text in said
 
 
 def test_time_of_several_machines_says_so() -> None:
