@@ -46,7 +46,7 @@ def ablate(
 
     table, _ = session.report()
     records = session.records()
-    files = write_ablation(records, design, session.store.report / "ablation" / mine.folder)
+    files, _ = write_ablation(records, design, session.store.report / "ablation" / mine.folder)
     out.print(leaderboard_forms.to_terminal(table))
     out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
     wrote(files)

@@ -83,4 +83,4 @@ def tune(
     records = collect(root)
     found = trials_of(records)
     out.print(to_terminal(studies_of(found[found["study"].isin(tuner.names())])))
-    wrote(write_tuning(records, root.report / "tuning"))
+    wrote(write_tuning(records, root.report / "tuning")[0])

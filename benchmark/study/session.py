@@ -201,7 +201,7 @@ class Session:
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
         from reports.tables.leaderboard import leaderboard
-        from reports.writing.leaderboard import can_draw, write_leaderboard
+        from reports.writing.leaderboard import can_draw, write_label_efficiency, write_leaderboard
 
         files: list[Path] = []
         if not can_draw():
@@ -212,7 +212,8 @@ class Session:
             records = collect(self.store)
             for note in records.notes:
                 self._warn(f"note: {note}")
-            files = write_leaderboard(leaderboard(records), self.store.report)
+            table = leaderboard(records)
+            files = write_leaderboard(table, self.store.report) + write_label_efficiency(table, self.store.report / "figures")
             if self.todo and not self.follower.broken.is_set():
                 self.mirror.add_files(self.cells[0].command, files)
         return leaderboard(self.records()), files

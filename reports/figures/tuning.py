@@ -9,9 +9,11 @@ import pandas as pd
 from matplotlib import cm, colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from reports.figures.style import look
+from reports.figures.marks import mark, panel
+from reports.figures.panels import legend
+from reports.figures.style import fold, look
 from reports.statistics.multiplicity import expected_best
 from reports.tables.comparable import rows_of
 
@@ -23,29 +25,35 @@ ENOUGH = 12
 searches, with 12 in none (PED-ANOVA in 6, with 20 in 4)."""
 
 
-def growth(trials: pd.DataFrame) -> Figure:
+def growth(trials: pd.DataFrame, numbers: dict[str, int]) -> Figure:
     """Best score against trials, a panel a budget: expected where trials are independent, else as it came; published values beside it."""
     budgets = sorted(trials["labels"].unique())
     names = sorted(trials["method"].unique())
-    figure = Figure(figsize=(2.2 + 3.6 * len(budgets), 3.4), layout="constrained")
+    said = " or ".join({"random": "expected best", "tpe": "best so far"}[s] for s in sorted(trials["sampler"].unique()))
+    figure = Figure(figsize=(0.4 + 3.4 * len(budgets), 3.0), layout="constrained")
     grid = figure.subplots(1, len(budgets), sharey=True, squeeze=False)
     for axes, labels in zip(grid[0], budgets, strict=True):
+        ends: list[str] = []
         for _, study in trials[(trials["labels"] == labels) & trials["score"].notna()].groupby("study", sort=False):
-            style = look(names.index(study["method"].iloc[0]))
+            method = study["method"].iloc[0]
+            style = look(numbers[method])
             independent = study["sampler"].iloc[0] == "random"
             drawn = study[study["number"] > 0] if independent else study
             scores = drawn["score"].to_numpy()
             best = expected_best(scores) if independent and len(scores) else np.maximum.accumulate(scores)
-            axes.plot(np.arange(1, len(best) + 1), 100 * best, markersize=3, **style)
+            line = axes.plot(np.arange(1, len(best) + 1), 100 * best, markersize=3, **style)[0]
+            mark(line, method, *(f"{method}, {n} trials: {100 * score:.1f} %" for n, score in enumerate(best, 1)))
+            ends.append(f"{method} {100 * best[-1]:.1f} % after {len(best)} trials" if len(best) else f"{method}: nothing")
             published = study.loc[study["number"] == 0, "score"]
             axes.plot([0] * len(published), 100 * published, markersize=6, fillstyle="none", **(style | {"linestyle": ""}))
         axes.set_title(f"{labels} labelled", loc="left", fontsize="medium")
-        axes.set_xlabel("trials (0: published values)")
+        axes.set_xlabel("trials (0: published values)", fontsize="small")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelsize="small", labelleft=True)
+        axes.set_ylabel(f"validation DSC (%), {said}", fontsize="small")
         axes.grid(alpha=0.3)
-    kinds = {"random": "expected best", "tpe": "best so far"}
-    grid[0, 0].set_ylabel(f"validation DSC (%), {' or '.join(kinds[s] for s in sorted(trials['sampler'].unique()))}")
-    handles = [Line2D([], [], label=name, **look(i)) for i, name in enumerate(names)]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+        panel(axes, f"{labels} labelled, best validation DSC: {', '.join(ends)}.")
+    legend(figure, names, look, numbers)
     return figure
 
 
@@ -59,7 +67,9 @@ def search(trials: pd.DataFrame) -> Figure:
     grid = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)
     first = trials.iloc[0]
     figure.suptitle(
-        f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol_title']}", x=0.02, ha="left"
+        fold(f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol_title']}", 60),
+        x=0.02,
+        ha="left",
     )
     _parallel(grid[0, 0], trials, names)
     if importances:

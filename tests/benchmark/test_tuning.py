@@ -290,9 +290,9 @@ def test_a_pruned_cell_ends_where_its_score_is_below(dataset: Dataset, tmp_path:
 def test_the_report_of_trials_is_written_from_records_alone(dataset: Dataset, tmp_path: Path, sampler: str) -> None:
     tune(make(dataset, tmp_path / "store", sampler=sampler, pruner="median"), pretend(tmp_path / "store"))
     shutil.rmtree(tmp_path / "store" / "tuning")
-    files = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "out")
+    files, _ = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "out")
     assert len(files) == 2 + 2 + 2 * 2 and all(file.stat().st_size > 100 for file in files)
-    again = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "again")
+    again, _ = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "again")
     assert [file.read_bytes() for file in again] == [file.read_bytes() for file in files]
     trials = pd.read_csv(tmp_path / "out" / "trials.csv")
     assert set(trials["outcome"]) == {"done", "pruned"} and trials["hparams"].str.contains("learning_rate").all()
