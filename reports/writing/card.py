@@ -100,7 +100,7 @@ def model_card(facts: Facts, records: Records, place: dict[str, Any], variant: s
 
 def _never_found(cells: pd.DataFrame) -> str:
     """The classes that some run never predicts on the validation cases."""
-    found = cells["never_predicted"] if "never_predicted" in cells else ()
+    found = cells.get("never_predicted", ())
     return ", ".join(dict.fromkeys(name for names in found if isinstance(names, list) for name in names))
 
 
