@@ -11,6 +11,7 @@ from benchmark.commands.options import (
     DeviceOption,
     DrawsOption,
     DryRunOption,
+    ExperimentOption,
     JobsOption,
     LabelsOption,
     LauncherChoice,
@@ -58,6 +59,7 @@ class Where:
     slurm: SlurmOption = None
     ray: RayOption = None
     tracking: TrackingOption = None
+    experiment: ExperimentOption = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
