@@ -40,7 +40,8 @@ def tell_of_tuning(tuner: Tuner, session: Session, over: bool) -> None:
         out.print(transfers_to_terminal(transfers))
     files = write_tuning(records, tuner.store.report / "tuning")
     wrote(files)
-    params, metrics = {}, {}
+    params: dict[str, object] = {}
+    metrics: dict[str, float] = {}
     for row in studies.to_dict("records"):
         about = f"{row['method']} {row['labels']} labelled"
         params |= {f"{about}/{name}": value for name, value in row["hparams"].items()}

@@ -106,5 +106,7 @@ def _use_plugins(files: list[Path] | None) -> list[Path] | None:
 
 PluginOption = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", callback=_use_plugins, help="Python file with methods or datasets of your own; may come again."),
+    typer.Option(
+        "--plugin", callback=_use_plugins, help="Python file or package with methods or datasets of your own; may come again."
+    ),
 ]

@@ -28,7 +28,9 @@ def import_plugin(path: Path) -> str:
     if not path.exists():
         raise BadInput(f"--plugin: there is no {path}; expected a Python file, or a folder with an __init__.py")
     if path.is_dir() and not (path / "__init__.py").is_file():
-        raise BadInput(f"--plugin: {path} has no __init__.py; expected a package that imports its methods there, or name a file in it")
+        raise BadInput(
+            f"--plugin: {path} has no __init__.py; expected a package that imports its methods there, or name a file in it"
+        )
     if path.is_file() and path.suffix != ".py":
         raise BadInput(f"--plugin: {path} is no Python file; expected one whose name ends in .py")
     name = path.name if path.is_dir() else f"benchmark_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

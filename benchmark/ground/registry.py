@@ -1,8 +1,8 @@
 """Names of methods and datasets: found without importing them, loaded when asked for.
 
 A built-in lives in a module of the package ``methods`` or ``datasets`` and carries ``@register("name")``. The table of names is
-read from the source text, so that ``--help`` and ``ls`` import neither torch nor the methods. Plug-ins are files and packages (``--plugin``,
-which sets BENCHMARK_PLUGINS, so that worker processes find them too; see ``benchmark.ground.plugins``) and entry points
+read from the source text, so that ``--help`` and ``ls`` import neither torch nor the methods. Plug-ins are files and packages
+(``--plugin``, which sets BENCHMARK_PLUGINS, so that worker processes find them too; see ``benchmark.ground.plugins``) and entry points
 ``benchmark.methods`` and ``benchmark.datasets``.
 """
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,9 @@ TAGS = (
     "code_hash",
     "ended",
 )
+ABANDONED_SECONDS = 60.0
+"""A run that was begun so long ago, and is not at its end, was left half-way; a younger one is another process's."""
+
 QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -152,7 +156,8 @@ class Mirror:
                 tags = run.data.tags
                 same = tags.get("content") == content
                 newer = tags.get("ended", "") > record.get("ended", "")
-                if run.info.status != "RUNNING" and (same or newer):
+                under_way = time.time() - float(tags.get("mirrored", 0)) < ABANDONED_SECONDS
+                if (run.info.status != "RUNNING" and (same or newer)) or (run.info.status == "RUNNING" and same and under_way):
                     return
                 client.delete_run(run.info.run_id)
             ended = _ended(folder, record)
@@ -161,11 +166,13 @@ class Mirror:
             command, revision = for_records(record["command"]), record["environment"]["revision"]
             parent = self._parent(client, command, began)
             tags |= {"revision": revision, "mlflow.source.git.commit": revision, "mlflow.source.name": "benchmark"}
-            tags |= {"mlflow.parentRunId": parent, "content": content}
+            tags |= {"mlflow.parentRunId": parent, "content": content, "mirrored": f"{time.time():.6f}"}
             if record["outcome"] != "done":
                 tags["error"] = record["error"][:5000]
             name = f"{record['variant']} {record['labels']} labels d{record['draw']} s{record['seed']}"
             run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)
+            if self._is_late(client, run, {"cell": record["cell"], "content": content}):
+                return
             try:
                 log_cell(client, run.info.run_id, folder, record, ended)
             except Exception:
@@ -279,18 +286,29 @@ class Mirror:
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         return list(client.search_runs([self._experiment], filter_string=where, max_results=limit))
 
+    def _is_late(self, client: Any, run: Any, tags: dict[str, str]) -> bool:
+        """Whether another process made a run with these tags before this one, which is deleted then: two may look at once and find none."""
+        others = self._find(client, tags, limit=10)
+        first = min([run, *others], key=lambda each: (float(each.data.tags.get("mirrored", 0)), each.info.run_id))
+        if first.info.run_id != run.info.run_id:
+            client.delete_run(run.info.run_id)
+            return True
+        return False
+
     def _parent(self, client: Any, command: str, began: int | None = None) -> str:
         """The run of a command, made where it is missing, as of ``began`` (ms). Its key is a hash: commands may contain quotes."""
         from benchmark.records.identity import digest
 
         key = digest(command)
         if key not in self._parents:
-            known = self._find(client, {"kind": "command", "command_hash": key})
+            mine = {"kind": "command", "command_hash": key}
+            known = self._find(client, mine)
             if not known:
-                tags = {"kind": "command", "command_hash": key, "command": command}
+                tags = mine | {"command": command, "mirrored": f"{time.time():.6f}"}
                 name = command.removeprefix("python -m ")[:120]
-                known = [client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)]
-                client.set_terminated(known[0].info.run_id)
+                run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)
+                client.set_terminated(run.info.run_id)
+                known = self._find(client, mine) if self._is_late(client, run, mine) else [run]
             self._parents[key] = known[0].info.run_id
         return self._parents[key]
 

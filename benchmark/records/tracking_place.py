@@ -98,9 +98,18 @@ class Place:
         return Path(path).resolve().parent if path else None
 
     def alone(self) -> contextlib.AbstractContextManager[Any]:
-        """The first look into a sqlite file is one command's at a time: it makes the file's tables, which two at once break."""
+        """The first look into a database is one command's at a time: it makes the tables, which two at once break. Of one that is no file,
+        one command's of this store, where that can be written.
+        """
         path = _path_of(self.uri)
-        return one_at_a_time(Path(f"{Path(path).resolve()}.lock")) if path else contextlib.nullcontext()
+        if path:
+            return one_at_a_time(Path(f"{Path(path).resolve()}.lock"))
+        ours = self._is_database and os.access(self.store.root, os.W_OK)
+        return one_at_a_time(self.store.root / "mlflow.lock") if ours else contextlib.nullcontext()
+
+    @property
+    def _is_database(self) -> bool:
+        return "://" in self.uri and self.uri.partition(":")[0].partition("+")[0] in ("postgresql", "mysql", "mssql")
 
     def find(self, client: Any) -> str:
         """The id of the experiment, which is made where it is missing.
@@ -109,6 +118,7 @@ class Place:
             BadInput: it was deleted, and MLflow keeps its name.
         """
         found = client.get_experiment_by_name(self.experiment)
+        self._clear_stray()
         if found is None:
             return client.create_experiment(self.experiment, artifact_location=self._artifacts(), tags=MODEL_TRAINING)
         if found.lifecycle_stage != "active":
@@ -118,14 +128,22 @@ class Place:
             )
         return found.experiment_id
 
+    def _clear_stray(self) -> None:
+        """Remove the empty folders that MLflow makes where a sqlite file would lie if its URI were no URI but a path."""
+        stray = Path(self.uri.partition(":///")[2].partition("?")[0]).parent
+        if self.folder and stray.resolve() != self.folder:
+            with contextlib.suppress(OSError):  # as soon as one is not empty, or not there
+                while stray not in self.folder.parents:
+                    stray.rmdir()
+                    stray = stray.parent
+
     def _artifacts(self) -> str | None:
         """Where files go: beside a sqlite file; of another database, in the store, for MLflow would take the working directory; else where
         the server says.
         """
         if self.folder:
             return (self.folder / "mlflow" / "artifacts").as_uri()
-        is_database = "://" in self.uri and self.uri.partition(":")[0].partition("+")[0] in ("postgresql", "mysql", "mssql")
-        return (self.store.root.resolve() / "mlflow" / "artifacts").as_uri() if is_database else None
+        return (self.store.root.resolve() / "mlflow" / "artifacts").as_uri() if self._is_database else None
 
 
 def place_of(store: Store, uri: str | None, experiment: str | None = None) -> Place:

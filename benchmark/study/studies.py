@@ -71,6 +71,7 @@ class SpaceStudy:
         self._cell_of, self._sampler = cell_of, sampler
         self._ranges = {name: distribution(found) for name, found in space.ranges.items()}
         self._cells: dict[int, tuple[dict[str, Any], Cell]] = {}
+        self._scores: dict[tuple[str, str | None], dict[str, float]] = {}
         self.again: set[str] = set()
         """Cells of trials that failed, or whose files were damaged since, and that this command runs again."""
         self.given_up: set[str] = set()
@@ -122,7 +123,10 @@ class SpaceStudy:
         trial = replace(trial, steps=record["steps_done"], looks=looks, about=about)
         if record["steps_done"] < total:
             return replace(trial, outcome="pruned")
-        found = tuple(scores(folder, record, self.objectives).values())
+        key = (cell.id, record.get("ended"))
+        if key not in self._scores:
+            self._scores[key] = scores(folder, record, self.objectives)
+        found = tuple(self._scores[key].values())
         return (
             replace(trial, outcome="done", values=found)
             if len(found) == len(self.objectives)

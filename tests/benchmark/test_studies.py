@@ -243,7 +243,8 @@ def test_optuna_s_tools_find_what_they_show(dataset: Dataset, tmp_path: Path) ->
         about = trial.user_attrs
         assert about["cell"] == known.cell.id and about["seconds"] == 1.0 and about["steps"] == known.steps
         assert trial.intermediate_values == dict(known.looks) and trial.datetime_complete is not None
-        assert trial.state.name == "PRUNED" or about["hd95"] == pytest.approx(100 * (1 - trial.value), rel=1) != 0
+        far = 100 if known.cell.hparams["learning_rate"] > 1 else 10
+        assert trial.state.name == "PRUNED" or about["hd95"] == pytest.approx(far * (1 - trial.value))
     assert study.study.metric_names == ["validation dsc"]
 
 
@@ -271,7 +272,7 @@ def test_hyperband_lets_the_best_third_go_on() -> None:
 
 
 def test_distances_are_made_small(dataset: Dataset, tmp_path: Path) -> None:
-    tuner = make(dataset, tmp_path, "supervised", trials=20, objectives=("hd95",))
+    tuner = make(dataset, tmp_path, "supervised", trials=12, objectives=("hd95",))
     tune(tuner, pretend(tmp_path))
     (study,), (row,) = tuner.studies, results(tuner)
     best = study.study.best_trial
@@ -281,18 +282,17 @@ def test_distances_are_made_small(dataset: Dataset, tmp_path: Path) -> None:
     cells = expand(dataset, bases, [1], [(0, 0)], protocol(), "")
     (cell,) = tuned(cells, Store(tmp_path))
     assert cell.hparams["learning_rate"] == best.params["learning_rate"]
-    by_dsc = make(dataset, tmp_path, "supervised", trials=20)
+    by_dsc = make(dataset, tmp_path, "supervised", trials=12)
     tune(by_dsc, pretend(tmp_path))
     with pytest.raises(BadInput, match=r"searched for dsc and for hd95; say which, such as tuned:dsc"):
         tuned(cells, Store(tmp_path))
     (distance,), (overlap,) = (tuned(cells, Store(tmp_path), objective) for objective in ("hd95", "dsc"))
     assert distance.hparams == cell.hparams and overlap.hparams["learning_rate"] > 1
     assert distance.tuning == overlap.tuning
-    assert len(write_tuning(collect(Store(tmp_path)), tmp_path / "out")) == 2 + 2 * 2 + 2 * 2
 
 
 def test_two_objectives_have_a_front(dataset: Dataset, tmp_path: Path) -> None:
-    tuner = make(dataset, tmp_path, "supervised", trials=24, objectives=("dsc", "hd95"), sampler="nsga2")
+    tuner = make(dataset, tmp_path, "supervised", trials=24, objectives=("hd95", "dsc"), sampler="nsga2")
     tune(tuner, pretend(tmp_path))
     (study,) = tuner.studies
     trials = trials_of(collect(Store(tmp_path)))
@@ -300,7 +300,7 @@ def test_two_objectives_have_a_front(dataset: Dataset, tmp_path: Path) -> None:
     assert front == {trial.number for trial in study.study.best_trials} and 1 < len(front) < 24
     generations = {t.system_attrs.get("NSGAIISampler:generation") for t in study.study.get_trials()} - {None}
     assert len(generations) > 1, "what was found guides what is tried"
-    again = make(dataset, tmp_path, "supervised", trials=24, objectives=("dsc", "hd95"), sampler="nsga2")
+    again = make(dataset, tmp_path, "supervised", trials=24, objectives=("hd95", "dsc"), sampler="nsga2")
     assert again.cells() == {}
     names = [file.name for file in write_tuning(collect(Store(tmp_path)), tmp_path / "out")]
     assert any(name.endswith("-front.png") for name in names)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -60,8 +61,17 @@ def record(cell: str, outcome: str, command: str = "python -m benchmark run --me
     }
 
 
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty tracking database: to make its tables takes MLflow seconds."""
+    file = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, blank: Path) -> Store:
+    shutil.copy(blank, tmp_path)
     cases = "test_set,case,volume,class,network,selection,metric,value\n" + "".join(
         f"test,001,001_a,lv,{network},last,dsc,{value}\n" for network, value in (("a", 0.25), ("b", 0.75))
     )
@@ -90,7 +100,7 @@ def test_records_are_mirrored_once_with_all_that_people_look_for(store: Store) -
     parent = found[found["tags.kind"] == "command"].iloc[0]
     assert done["tags.mlflow.parentRunId"] == failed["tags.mlflow.parentRunId"] == parent["run_id"]
     assert parent["tags.command"].endswith("'a[b=c]'")
-    assert (done["status"], failed["status"], parent["status"]) == ("FINISHED", "FAILED", "FINISHED")
+    assert (done["status"], failed["status"], parent["status"]) == ("FINISHED", "FAILED", "FAILED")
     assert done["params.exchange"] == "0.1" and done["params.labels"] == "3" and done["tags.variant"] == "cps"
     assert done["metrics.test/last/dsc"] == 0.25  # the reported network alone
     client = mlflow.MlflowClient()
@@ -108,7 +118,9 @@ def test_the_curve_shows_losses_and_not_what_else_the_history_tells() -> None:
     assert [line.get_label() for line in losses.lines] == ["loss", "rsl"] and len(scores.lines) == 1
 
 
-def test_the_mirror_can_be_deleted_and_rebuilt(store: Store, tmp_path: Path) -> None:
+def test_the_mirror_can_be_deleted_and_rebuilt(store: Store, tmp_path: Path, blank: Path) -> None:
+    for name in ("a.db", "b.db"):
+        shutil.copy(blank, tmp_path / name)
     first, second = Mirror(store, f"sqlite:///{tmp_path / 'a.db'}"), Mirror(store, f"sqlite:///{tmp_path / 'b.db'}")
     first.add_all()
     second.add_all()
@@ -188,7 +200,7 @@ def test_an_error_of_the_database_is_one_sentence(store: Store, monkeypatch: pyt
     def broken(self: object, client: object) -> str:
         raise OperationalError("ALTER TABLE metrics", {}, Exception("duplicate column name: step"))
 
-    monkeypatch.setattr(Mirror, "_find_experiment", broken)
+    monkeypatch.setattr(Place, "find", broken)
     with pytest.raises(BadInput, match="--tracking") as error:
         Mirror(store, None).connect()
     assert "\n" not in str(error.value)
@@ -217,7 +229,9 @@ def test_what_means_none_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert where_installed(None, lambda note: None) == "none"
 
 
-def test_mlflow_s_own_variables_count(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_s_own_variables_count(store: Store, tmp_path: Path, blank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store.root / "mlflow.db").unlink()
+    shutil.copy(blank, tmp_path / "central.db")
     notes: list[str] = []
     assert where_installed(None, notes.append) is None and where_installed("", notes.append) is None and not notes
     uri = f"sqlite:///{tmp_path / 'central.db'}"
@@ -246,12 +260,15 @@ def test_a_deleted_experiment_is_told_with_its_remedy(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["what?", "a#b", "50%25", "my runs \u00e9"])
-def test_any_name_of_a_folder_holds_its_own_file(store: Store, tmp_path: Path, name: str) -> None:
+def test_any_name_of_a_folder_holds_its_own_file(store: Store, tmp_path: Path, blank: Path, name: str) -> None:
     root = tmp_path / "x" / name
-    (store.root / "phantom").rename(root.parent.mkdir() or root.mkdir() or root / "phantom")
+    root.mkdir(parents=True)
+    (store.root / "phantom").rename(root / "phantom")
+    shutil.copy(blank, root)
     mirror = Mirror(Store(root), None)
     mirror.add_all()
-    assert {path.name for path in root.parent.iterdir()} == {name} and (root / "mlflow.db").stat().st_size > 10_000
+    assert {path.name for path in root.parent.iterdir()} == {name}
+    assert (root / "mlflow.db").read_bytes() != blank.read_bytes()
     found = runs(mirror.uri)
     assert len(found) == 3 and list((root / "mlflow" / "artifacts").rglob("training.png"))
     client = mlflow.MlflowClient(mirror.uri)
@@ -340,6 +357,24 @@ def test_one_bad_record_leaves_itself_out(store: Store, file: str) -> None:
     assert len(warnings) == 1 and "left out" in warnings[0] and not follower.broken.is_set()
 
 
+def test_two_processes_that_look_at_once_make_one_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Mirror(store, None), Mirror(store, None)
+    find = Mirror._find
+
+    def at_once(self: Mirror, client: object, tags: dict[str, str], limit: int = 1) -> list:
+        """The first time that a mirror looks, the other adds all just after."""
+        found = find(self, client, tags, limit)
+        if self is one and not at_once.done:  # type: ignore[attr-defined]
+            at_once.done = True  # type: ignore[attr-defined]
+            other.add_all()
+        return found
+
+    at_once.done = False  # type: ignore[attr-defined]
+    monkeypatch.setattr(Mirror, "_find", at_once)
+    one.add_all()
+    assert sorted(runs(one.uri)["tags.kind"]) == ["command", "run", "run"]
+
+
 def test_what_a_command_found_stands_in_its_run(store: Store, tmp_path: Path) -> None:
     mirror = Mirror(store, None)
     (tmp_path / "trials.csv").write_text("x")
@@ -350,10 +385,10 @@ def test_what_a_command_found_stands_in_its_run(store: Store, tmp_path: Path) ->
     assert parent.data.tags["cps 1 labelled/learning_rate"] == "0.7"
 
 
-def test_none_means_no_tracking(store: Store) -> None:
+def test_none_means_no_tracking(store: Store, blank: Path) -> None:
     Mirror(store, "none").add_all()
     Mirror(store, "none").connect()
-    assert not list(store.root.glob("mlflow.db"))
+    assert (store.root / "mlflow.db").read_bytes() == blank.read_bytes()
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x", "sqlite:////proc/no/x.db"])
@@ -427,6 +462,10 @@ def test_a_run_that_was_left_half_way_is_mirrored_again(store: Store) -> None:
     client = mlflow.MlflowClient(mirror.uri)
     (half,) = client.search_runs(["1"], "tags.cell = 'one'")
     client.update_run(half.info.run_id, status="RUNNING")
+    mirror.add_all()
+    (other,) = client.search_runs(["1"], "tags.cell = 'one'")
+    assert other.info.run_id == half.info.run_id, "another process may be at it"
+    client.set_tag(half.info.run_id, "mirrored", str(time.time() - 100))
     mirror.add_all()
     (again,) = client.search_runs(["1"], "tags.cell = 'one'")
     assert again.info.run_id != half.info.run_id and again.info.status == "FINISHED"
