@@ -34,28 +34,26 @@ from methods import OneNetwork, Step, View, register, tunable
 
 @register("{name}")
 class {title}(OneNetwork):
-    """L = L_sup + w(t) consistency(p(mirrored), mirrored p) on unlabelled slices."""
+    """L = L_sup + w(t) consistency(p(mirrored), sharpened mirrored p) on unlabelled slices."""
 
     class Hparams(OneNetwork.Hparams):
         # What `tune` may search, with published values as defaults. With all of `weights` at 0 the method is `supervised`, to the bit.
         weights: ClassVar = ("consistency",)
         consistency: float = tunable(0.1, low=0.01, high=10, log=True, doc="ceiling of the consistency weight")
-        views: int = tunable(1, low=1, high=3, minimum=1, doc="how many noisy mirrored views are averaged")
-        distance: Literal["mse", "cross_entropy"] = tunable("mse", doc="how views are compared")
+        power: int = tunable(1, low=1, high=4, minimum=1, doc="exponent that sharpens the target")
+        distance: Literal["mse", "cross_entropy"] = tunable("mse", doc="how the two are compared")
 
     def extra(self, view: View, batch: Batch, step: Step) -> dict[str, Tensor]:
         # Your terms, by name and weighted. A batch has labelled slices first, then unlabelled ones: images (N, C, P, P); `view` is what
         # the network made of all of them. `step.ramp` grows from 0 to 1 over training.
-        mirrored = batch.image[batch.labelled :].flip(-1)
-        target = view.probabilities.detach().flip(-1)
-        terms = []
-        for _ in range(self.hp.views):
-            logits = self.network(mirrored + 0.05 * torch.randn_like(mirrored))
-            if self.hp.distance == "mse":
-                terms.append(F.mse_loss(torch.softmax(logits, 1), target))
-            else:
-                terms.append(F.cross_entropy(logits, target))
-        return {{"consistency": self.hp.consistency * step.ramp * torch.stack(terms).mean()}}
+        target = view.probabilities.detach().flip(-1) ** self.hp.power
+        target = target / target.sum(1, keepdim=True)
+        logits = self.network(batch.image[batch.labelled :].flip(-1))
+        if self.hp.distance == "mse":
+            distance = F.mse_loss(torch.softmax(logits, 1), target)
+        else:
+            distance = F.cross_entropy(logits, target)
+        return {{"consistency": self.hp.consistency * step.ramp * distance}}
 '''
 
 

@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from benchmark.ground.files import checksum
 from benchmark.ground.redaction import for_records
 from benchmark.records.store import CellFolder, Store
 from benchmark.records.tracking_place import default_uri, place_of
-from benchmark.records.tracking_run import log_cell, log_values
+from benchmark.records.tracking_run import ended_at, log_cell, log_values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -160,7 +159,7 @@ class Mirror:
                 if (run.info.status != "RUNNING" and (same or newer)) or (run.info.status == "RUNNING" and same and under_way):
                     return
                 client.delete_run(run.info.run_id)
-            ended = _ended(folder, record)
+            ended = ended_at(folder, record)
             tags = {key: str(record[key]) for key in TAGS if record.get(key) is not None}
             began = ended - int(1000 * (record.get("seconds") or 0))
             command, revision = for_records(record["command"]), record["environment"]["revision"]
@@ -311,13 +310,6 @@ class Mirror:
                 known = self._find(client, mine) if self._is_late(client, run, mine) else [run]
             self._parents[key] = known[0].info.run_id
         return self._parents[key]
-
-
-def _ended(folder: CellFolder, record: dict[str, Any]) -> int:
-    """When a cell ended, ms since 1970: as its record says, or of an older one the time of the file."""
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        return int(datetime.fromisoformat(record["ended"]).timestamp() * 1000)
-    return int((folder.path / "record.json").stat().st_mtime * 1000)
 
 
 class Follower:

@@ -65,17 +65,18 @@ def where_installed(uri: str | None, warn: Callable[[str], None]) -> str | None:
     """The tracking URI that an option names, else the one of MLflow's environment variable, which is said; "none" for what means none, and,
     which is said too, where mlflow is not installed: a compute node needs none. None: nothing was named.
     """
-    named = (uri or "").strip() or os.environ.get(URI, "").strip() or None
-    if named and named.lower() in NONE:
+    typed, variable = (uri or "").strip(), os.environ.get(URI, "").strip()
+    named = typed or variable
+    if named.lower() in NONE:
         return "none"
-    if named and not (uri or "").strip():
-        warn(f"note: scores go to {named}, which {URI} names; --tracking names another place, or none")
-    if named is None and not importlib.util.find_spec("mlflow"):
+    if not typed and not importlib.util.find_spec("mlflow"):
         warn(
             "note: mlflow is not installed, so nothing is tracked; `python -m benchmark track` catches up from the records where it is"
         )
         return "none"
-    return named
+    if named and not typed:
+        warn(f"note: scores go to {named}, which {URI} names; --tracking names another place, or none")
+    return named or None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -38,7 +41,8 @@ def log_cell(client: Any, run: str, folder: CellFolder, record: dict[str, Any], 
         metrics += [Metric(_name("/".join(key)), value, ended, 0) for key, value in mean_scores(folder, record).items()]
         history = pd.read_csv(folder.path / "history.csv")
         if len(history):  # a method without training has none
-            metrics += _curve_metrics(history, ended, record.get("seconds") or 0.0)
+            points = curve_points(history, ended, record.get("seconds") or 0.0)
+            metrics += [Metric(_name(name), value, when, step) for name, value, when, step in points]
             client.log_figure(run, curves(history), "training.png")
         client.log_artifact(run, str(folder.path / "cases.csv"))
     client.log_text(run, for_records((folder.path / "record.json").read_text(encoding="utf-8")), "record.json")
@@ -78,16 +82,21 @@ def _name(text: str) -> str:
     return re.sub(r"[^\w\-. :/]", "_", text, flags=re.ASCII)[:LONGEST_NAME]
 
 
-def _curve_metrics(history: pd.DataFrame, ended: int, seconds: float) -> list[Any]:
-    """Losses, validation scores and what else the history has, by step; each at the time at which its step was done, for steps of a cell
-    take equally long.
+def curve_points(history: pd.DataFrame, ended: int, seconds: float) -> Iterator[tuple[str, float, int, int]]:
+    """Losses, validation scores and what else the history has: name, value, time (ms since 1970) and step. Each has the time at which its
+    step was done, for steps of a cell take equally long. ended: when the cell ended; seconds: how long it trained.
     """
-    from mlflow.entities import Metric
-
     last, long = int(history["step"].max()), history.melt("step").dropna()
-    rows = zip(long["variable"], long["value"].astype(float), long["step"].astype(int), strict=True)
     times = {step: ended - round(1000 * seconds * (1 - step / last)) for step in map(int, history["step"])}
-    return [Metric(_name(f"train/{name}"), value, times[step], step) for name, value, step in rows]
+    for name, value, step in zip(long["variable"], long["value"].astype(float), long["step"].astype(int), strict=True):
+        yield f"train/{name}", value, times[step], step
+
+
+def ended_at(folder: CellFolder, record: dict[str, Any]) -> int:
+    """When a cell ended, ms since 1970: as its record says, or of an older one the time of the file."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return int(datetime.fromisoformat(record["ended"]).timestamp() * 1000)
+    return int((folder.path / "record.json").stat().st_mtime * 1000)
 
 
 def curves(history: pd.DataFrame) -> Figure:

@@ -125,13 +125,11 @@ class SpaceStudy:
             return replace(trial, outcome="pruned")
         key = (cell.id, record.get("ended"))
         if key not in self._scores:
-            self._scores[key] = scores(folder, record, self.objectives)
-        found = tuple(self._scores[key].values())
-        return (
-            replace(trial, outcome="done", values=found)
-            if len(found) == len(self.objectives)
-            else replace(trial, outcome="failed")
-        )
+            self._scores[key] = scores(folder, record, tuple(DIRECTIONS))
+        found = self._scores[key]
+        if not set(self.objectives) <= set(found):
+            return replace(trial, outcome="failed", about=about | {"error": "a score that is searched for is not defined"})
+        return replace(trial, outcome="done", values=tuple(found[name] for name in self.objectives), about=about | found)
 
     def _is_to_run_again(self, trial: Known) -> bool:
         return trial.outcome == "failed" or (trial.outcome != "waiting" and not self.store.folder(trial.cell).done())
@@ -220,10 +218,7 @@ class SpaceStudy:
         """What users of Optuna's tools see of a trial."""
         trial = known.cell.trial
         floors = [list(pair) for pair in trial.prune_below] if trial else []
-        attributes = {NUMBER: known.number, FLOORS: floors, "cell": known.cell.id} | (known.about or {})
-        folder = self.store.folder(known.cell)
-        record = folder.record() if known.outcome == "done" else None
-        return attributes | (scores(folder, record, tuple(DIRECTIONS)) if record else {})
+        return {NUMBER: known.number, FLOORS: floors, "cell": known.cell.id} | (known.about or {})
 
     def tell(self) -> None:
         """Bring the study in line with the store."""

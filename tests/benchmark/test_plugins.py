@@ -39,16 +39,15 @@ class Mine(OneNetwork):
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Modules, names and paths as they were, before and after."""
-    modules, names, path = set(sys.modules), dict(registry._registered), list(sys.path)
+    modules, path = set(sys.modules), list(sys.path)
     monkeypatch.setenv(registry.PLUGINS, "")
     yield
     for name in set(sys.modules) - modules:
-        if not name.startswith(("benchmark.", "methods.", "datasets.", "reports.")):
-            origin = getattr(sys.modules[name], "__file__", None) or ""
-            if "pytest-of-" in origin:
-                del sys.modules[name]
-    registry._registered.clear()
-    registry._registered.update(names)
+        if "pytest-of-" in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]
+    for name, cls in list(registry._registered.items()):
+        if not cls.__module__.startswith(("methods.", "datasets.")):
+            del registry._registered[name]
     sys.path[:] = path
 
 
@@ -120,7 +119,8 @@ def test_a_new_method_keeps_the_laws(
     subject = Subject(registry.load("methods", "my_method"))
     for law in QUICK:
         law(subject)
-        law(Subject(subject.cls, {"distance": "cross_entropy", "views": 3}))
+    for law in (laws.terms_teach, laws.terms_reach):
+        law(Subject(subject.cls, {"distance": "cross_entropy", "power": 4}))
 
 
 @pytest.mark.parametrize(

@@ -375,6 +375,27 @@ def test_two_processes_that_look_at_once_make_one_run(store: Store, monkeypatch:
     assert sorted(runs(one.uri)["tags.kind"]) == ["command", "run", "run"]
 
 
+def test_curves_go_to_tensorboard(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from benchmark.records.tensorboard import to_tensorboard
+
+    change(store, "one", seconds=100.0, ended="2026-03-01T12:00:00+00:00")
+    for _ in range(2):  # the second time writes the same anew
+        assert to_tensorboard(store, tmp_path / "events") == (1, [])
+    (folder,) = (tmp_path / "events" / "phantom").iterdir()
+    read = EventAccumulator(str(folder)).Reload()
+    assert [(e.step, e.value, e.wall_time) for e in read.Scalars("train/loss")] == [
+        (10, 2.0, 1772366350.0),
+        (20, 1.0, 1772366400.0),
+    ]
+    assert [e.value for e in read.Scalars("test/last/dsc")] == [0.25]
+    (store.root / "phantom/cps/one/history.csv").write_text('"no table')
+    written, (problem,) = to_tensorboard(store, tmp_path / "events")
+    assert written == 0 and "phantom/cps/one" in problem
+
+
 def test_what_a_command_found_stands_in_its_run(store: Store, tmp_path: Path) -> None:
     mirror = Mirror(store, None)
     (tmp_path / "trials.csv").write_text("x")
