@@ -102,13 +102,6 @@ AgainOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")]
 
 
-CellOption = Annotated[str | None, typer.Option(help="The id of a finished cell; see `ls cells`.")]
-BestOption = Annotated[bool, typer.Option("--best", help="The finished cell that does best on the validation cases.")]
-EnsembleOption = Annotated[
-    bool, typer.Option("--ensemble", help="Average over all finished runs of the cell's variant with as many labels.")
-]
-
-
 def use_plugins(files: list[Path] | None) -> list[Path] | None:
     """Make plug-in files known to the registry, here and in worker processes."""
     if files:

@@ -7,8 +7,9 @@ import typer
 from benchmark.commands.app import command
 from benchmark.commands.console import command_line, err, stoppable
 from benchmark.commands.found import tell_of_tuning
-from benchmark.commands.groups import How, Task, Where
+from benchmark.commands.groups import Task, Where
 from benchmark.commands.options import ConfigOption, PluginOption
+from benchmark.commands.searching import How
 from benchmark.commands.sessions import opener, site_of
 
 
