@@ -234,7 +234,7 @@ class Field:
             both = self.done[one.place] & self.done[place]
             better = (np.nan,) * 3
             if shift.testable:
-                better = better_probability(*(mean(self.scores[i, both], 1) for i in (one.place, place)))
+                better = better_probability(mean(self.scores[one.place, both], 1), mean(self.scores[place, both], 1))
             tested = [one.p, one.equivalence_p, one.verdict]
             unseen = shift.detectable(len(self.variants) - 1)
             rows.append(

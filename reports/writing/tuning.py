@@ -47,7 +47,7 @@ def write_tuning(
     for (dataset, protocol, objective), part in trials.groupby(["dataset", "protocol", objectives], sort=False):
         what = "best" if objective == "dsc" else f"best-{objective}"
         title = part["protocol_title"].iloc[0]
-        caption = f"{dataset}, protocol {title}: validation {NAMES[objective]} as trials go on; 0 is the published values."
+        caption = f"{dataset}, protocol {title}: validation {NAMES[str(objective)]} as trials go on; 0 is the published values."
         figures.append(drawn(partial(growth, part, numbers), caption, folder / safe_name(f"{dataset}-{protocol}-{what}")))
     for row in rows_of(studies):
         part = trials[trials["study"] == row.study]
