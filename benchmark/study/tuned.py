@@ -93,8 +93,9 @@ def _tuned(cell: Cell, trials: list[Found], store: Store, objective: Objective |
             f" such as tuned:{searched[0]}"
         )
     mine = [pair for pair in mine if objective in (None, _objective(pair[1]))]
-    if not mine:
-        what = f"only trials of other code ({len(found)}) of" if found and not searched else "no trial of"
+    best = _best(mine)
+    if best is None:
+        what = f"only trials of other code ({len(found)}) of" if found and not searched else "no finished trial of"
         goal = f" that searched for {objective}" if objective else ""
         raise BadInput(
             f"--hparams tuned: {store.root} holds {what} {cell.variant} with {cell.labels} labelled cases of {cell.dataset} at"
@@ -104,7 +105,6 @@ def _tuned(cell: Cell, trials: list[Found], store: Store, objective: Objective |
     spent = Spent(
         trials=len(mine), steps=sum(r["steps_done"] for r in records), seconds=round(sum(r["seconds"] for r in records), 2)
     )
-    best = _best(mine)
     return cell.model_copy(update={"hparams": best["hparams"], "tuning": spent, "variant": f"{cell.variant} (tuned)"})
 
 
@@ -113,16 +113,15 @@ def _objective(record: dict[str, Any]) -> Objective:
     return (record["trial"].get("objectives") or ["dsc"])[0]
 
 
-def _best(trials: list[Found]) -> dict[str, Any]:
-    """The record of the best trial; pruned ones are none, and trial 0 is never pruned."""
-    whole = [(folder, record) for folder, record in trials if record["steps_done"] == record["steps"]]
+def _best(trials: list[Found]) -> dict[str, Any] | None:
+    """The record of the best trial; pruned ones are none, and trial 0 is never pruned. None: there is none."""
     ranked = []
-    for folder, record in whole:
+    for folder, record in trials:
         objective = _objective(record)
-        value = scores(folder, record, (objective,)).get(objective)
+        value = scores(folder, record, (objective,)).get(objective) if record["steps_done"] == record["steps"] else None
         if value is not None:
             ranked.append(((value if DIRECTIONS[objective] == "maximize" else -value, record["cell"]), record))
-    return max(ranked, key=lambda pair: pair[0])[1] if ranked else whole[0][1]
+    return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
 def _tunes(record: dict[str, Any], cell: Cell) -> bool:
@@ -161,12 +160,13 @@ def warm_starts(
                 continue
             about = {"dataset": where, "labels": labels, "method": space.base.method, "protocol_hash": rules}
             found = [pair for pair in trials if all(pair[1][key] == value for key, value in about.items())]
-            if not found:
+            source_best = _best(found)
+            if source_best is None:
                 raise BadInput(
                     f"--warm-start: {store.root} holds no trial of {space.base.method} with {labels} labelled cases of {where} at"
                     f" protocol {protocol.title}; run `tune` there first"
                 )
-            best = space.published | {key: value for key, value in _best(found)["hparams"].items() if key in space.ranges}
+            best = space.published | {key: value for key, value in source_best["hparams"].items() if key in space.ranges}
             if all(contains(found_in, best[name]) for name, found_in in space.ranges.items()) and best not in given:
                 given.append(space.values(best))
         starts.append([values for values in given if values != space.published])

@@ -162,7 +162,7 @@ def test_tuned_cells_take_the_best_of_their_own_trials(dataset: Dataset, tmp_pat
         assert after.kind == "tuned" and after.variant == f"{before.variant} (tuned)" and after.id != before.id
         assert {name: after.hparams[name] for name in row["hparams"]} == pytest.approx(row["hparams"], rel=1e-3)
     (plain,) = [cell.model_copy(update={"hparams": cell.hparams | {"rsl": False}}) for cell in cells[1:]]
-    with pytest.raises(BadInput, match="holds no trial of mean_teacher"):
+    with pytest.raises(BadInput, match="holds no finished trial of mean_teacher"):
         tuned([plain], Store(tmp_path))
 
 

@@ -98,7 +98,7 @@ def replace_label(folder: Path, array: np.ndarray, affine: np.ndarray | None = N
             lambda f: replace_label(f, np.zeros((12, 14, 6), np.uint8), np.eye(4)),
             ["labelsTr", "spacing (1, 1, 1) and (1, 1, 5) mm"],
         ),
-        (lambda f: replace_label(f, np.full((12, 14, 6), 7, np.uint8)), ["label holds 7", "0 to 2"]),
+        (lambda f: replace_label(f, np.full((12, 14, 6), 7, np.uint8)), ["label holds 7", "expected 0, 1, 2;"]),
         (lambda f: replace_label(f, np.zeros((12, 14, 6, 2), np.uint8)), ["3 axes"]),
         (lambda f: (f / "dataset.json").write_text("{"), ["dataset.json", "JSON"]),
         (lambda f: (f / "dataset.json").write_text("{}"), ["dataset.json", "labels"]),

@@ -86,8 +86,8 @@ def test_without_a_table_files_are_paired_by_name(tmp_path: Path) -> None:
         ([*ROWS, row("f", "test", labelled=False)], ["f is in test and has no label"]),
         ([*ROWS, "f,images/f9.nii.gz,,train,1"], ["f9.nii.gz", "cannot be found"]),
         ([*ROWS, "f,../outside.nii.gz,,train,1"], ["outside of"]),
-        ([*ROWS, "f,images/f1.nii.gz,,training,1"], ["line 8", "train, val or test"]),
-        ([row("a", "test")], ["0 labelled training cases"]),
+        ([*ROWS, "f,images/f1.nii.gz,,learning,1"], ["line 8", "train, val or test"]),
+        ([row("a", "test")], ["0 labelled training and 1 test cases"]),
         ([], ["no rows"]),
     ],
 )
