@@ -59,7 +59,14 @@ SlurmOption = Annotated[
 RayOption = Annotated[
     str | None, typer.Option(help="The head node of a Ray cluster.  [default: one is started here]", metavar="HOST:PORT")
 ]
-TrackingOption = Annotated[str | None, typer.Option(help="MLflow tracking URI, or none.  [default: sqlite in the store]")]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(help="MLflow tracking URI, or none.  [default: what MLFLOW_TRACKING_URI names, else sqlite in the store]"),
+]
+ExperimentOption = Annotated[
+    str | None,
+    typer.Option(help="MLflow experiment.  [default: what MLFLOW_EXPERIMENT_NAME names, else ssl-segmentation-benchmark]"),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -99,5 +106,7 @@ def _use_plugins(files: list[Path] | None) -> list[Path] | None:
 
 PluginOption = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", callback=_use_plugins, help="Python file with methods or datasets of your own; may come again."),
+    typer.Option(
+        "--plugin", callback=_use_plugins, help="Python file or package with methods or datasets of your own; may come again."
+    ),
 ]
