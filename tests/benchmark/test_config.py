@@ -109,7 +109,7 @@ def test_runs_of_a_file_give_way_to_draws_that_are_typed(
         ("runs: true", ["runs cannot be 'true'"]),
         ("runs: [1, 2]", ["runs cannot be '1,2'"]),
         ("dry-run: perhaps", ["dry-run cannot be 'perhaps'", "--dry-run"]),
-        ("hparams: best", ["hparams cannot be 'best'", "'published', 'tuned'"]),
+        ("stale: perhaps", ["stale cannot be 'perhaps'", "'renew', 'keep'"]),
         ("labels: {one: 1}", ["labels holds values within values"]),
         ("methods:\n- cctr:\n    rsl: false", ["methods holds values within values"]),
         ("labels: [1, null]", ["labels holds an empty value among others"]),

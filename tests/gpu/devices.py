@@ -101,20 +101,18 @@ def terms_of(name: str, device: str) -> list[dict[str, float]]:
 
 
 def first_update(name: str, device: str, precision: str) -> tuple[dict[str, float], Tensor]:
-    """The terms of a method's step STEPS.start as its first one, and how far it moved the weights, flat. Dropout is off."""
+    """The terms of a method's step STEPS.start as its first one, and the gradient of their sum, flat. Dropout is off.
+
+    Not the change of the weights: where AdamW trains, its first step is the gradient's sign.
+    """
     make_deterministic()
     changes = {"unet_dropout": (0.0, 0.0, 0.0), "precision": precision}
     protocol = get_protocol("smoke").model_copy(update=changes)
     with comparable(device):
         method = method_on(name, device, protocol).train()
-        before = weights_of(method)
         terms = _update(method, Optimiser(method, protocol), method.task.bank, protocol, 0, Step(STEPS.start, protocol.steps))
-        return {term: float(value) for term, value in terms.items()}, weights_of(method) - before
-
-
-def weights_of(method: Method) -> Tensor:
-    """A copy of all trained weights, flat, on the CPU."""
-    return torch.cat([p.detach().cpu().flatten() for p in method.parameters() if p.requires_grad])
+        gradient = torch.cat([p.grad.detach().cpu().flatten() for p in method.parameters() if p.grad is not None])
+        return {term: float(value) for term, value in terms.items()}, gradient
 
 
 def differences(one: list[dict[str, float]], other: list[dict[str, float]]) -> list[dict[str, float]]:

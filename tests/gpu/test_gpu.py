@@ -55,12 +55,12 @@ def test_terms_of_the_first_steps_agree_with_the_cpu(name: str, device: str) -> 
 @pytest.mark.parametrize("device", ["cpu", GPU])
 @pytest.mark.parametrize("name", [*TRAINED, *VARIANTS])
 def test_a_step_in_half_precision_goes_the_same_way(name: str, device: str) -> None:
-    """Terms are a few percent off at most, and weights move in the same direction, which they do not where a term has no gradient."""
-    (terms, moved), (half_terms, half_moved) = (first_update(name, device, precision) for precision in ("float32", "bfloat16"))
+    """Terms are a few percent off at most, and their gradient has the same direction, which it has not where a term loses its own."""
+    (terms, whole), (half_terms, half) = (first_update(name, device, precision) for precision in ("float32", "bfloat16"))
     (off,) = differences([terms], [half_terms])
     assert max(off.values()) > 0 and all(off[term] < HALF for term in terms if terms[term] > 1e-3), off
-    assert torch.cosine_similarity(moved, half_moved, 0) > 0.99
-    assert float(half_moved.norm() / moved.norm()) == pytest.approx(1, abs=0.05)
+    assert torch.cosine_similarity(whole, half, 0) > 0.99
+    assert float(half.norm() / whole.norm()) == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("device", [GPU])
