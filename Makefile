@@ -54,7 +54,7 @@ statistics: $(READY)  ## simulate how often the report's verdicts are right and 
 fuzz: $(READY)  ## for FUZZ_SECONDS (300): damaged files of every layout and store, words and files of options that mean nothing
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-300} OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
 
-chaos: $(READY)  ## inflict CHAOS_FAULTS (200) faults on a grid: kills, pauses, damaged files, a full disk; afterwards all is whole
+chaos: $(READY)  ## inflict CHAOS_FAULTS (300) faults on two commands: kills, pauses, damage of every kind, full and read-only disks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos
 
 test-clusters: $(READY)  ## run cells on SLURM's own daemons and on a Ray cluster, both on this machine

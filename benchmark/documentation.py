@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmark.ground import registry
 from benchmark.ground.environment import ROOT
+from benchmark.ground.ranges import Range, in_words, ranges_of
 from methods.method import Propagator
 from methods.registered.rsl import RegistrationHparams
 
@@ -29,7 +30,8 @@ HEAD = "| hyper-parameter | default | range | what it is |\n|:---|:---|:---|:---
 
 def methods_page() -> str:
     """The page, Markdown."""
-    shared = [_row(name, field) for name, field in RegistrationHparams.model_fields.items()]
+    ranges = ranges_of(RegistrationHparams)
+    shared = [_row(name, field, ranges) for name, field in RegistrationHparams.model_fields.items()]
     rsl = f"## Of all that train: the learning rate, and RSL as a switch\n\n{HEAD}" + "\n".join(shared) + "\n"
     return "\n".join([OPENING, rsl, *(_section(registry.load("methods", name)) for name in registry.built_ins("methods"))])
 
@@ -44,7 +46,8 @@ def _section(method: Any) -> str:
         about[1].strip() + "\n" if len(about) > 1 else "",
         f"{idea}\n",
     ]
-    rows = [_row(name, field) for name, field in method.Hparams.model_fields.items() if not _shared(name, field)]
+    ranges = ranges_of(method.Hparams)
+    rows = [_row(name, field, ranges) for name, field in method.Hparams.model_fields.items() if not _shared(name, field)]
     if rows:
         parts.append(HEAD + "\n".join(rows) + "\n")
     parts.append(_references(method.name))
@@ -78,9 +81,7 @@ def _shared(name: str, field: Any) -> bool:
     return known is not None and known.default == field.default
 
 
-def _row(name: str, field: Any) -> str:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    search = extra.get("search")
-    span = f"{search['low']:g} to {search['high']:g}{', log' if search['log'] else ''}" if search else ""
+def _row(name: str, field: Any, ranges: dict[str, Range]) -> str:
+    span = in_words(ranges[name]) if name in ranges else ""
     default = f"{field.default:.3g}" if isinstance(field.default, float) else str(field.default).lower()
     return f"| `{name}` | {default} | {span} | {field.description} |"

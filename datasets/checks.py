@@ -58,6 +58,7 @@ def checked(dataset: Dataset) -> Iterator[tuple[Volume, str]]:
                         f" slice {number} of {volume.name}; expected no image in two splits; remove one of the cases"
                     )
             yield volume, use
+            del volume  # not kept while the next case is read
 
 
 def check_volume(dataset: Dataset, volume: Volume, use: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,16 @@ import numpy as np
 
 from benchmark.ground.errors import BadInput
 from datasets.dataset import IGNORE
-from datasets.readers import ROUNDING, check_label, read_text
+from datasets.readers import ROUNDING, read_text, slabs
 
 MAX_CLASSES = 255
 """Background included: a class number is a byte, and 255 is no class."""
+
+COLOURED = 1 << 24
+"""Above it lie the values of coloured masks: red, green and blue, a byte each. Equal ones are their grey value instead."""
+
+SHOWN = 12
+"""Values that a message lists."""
 
 FILES = ("classes.yaml", "classes.yml", "classes.txt")
 """Where a user says so, in the folder of the data."""
@@ -39,19 +46,24 @@ class LabelMap:
         Raises:
             BadInput: a value is none of the map's; values within 1e-3 of an integer are that integer.
         """
-        if not self.values and not self.ignore:
-            return check_label(path, label, len(self.names))
         known = sorted({*(self.values or range(len(self.names))), *self.ignore})
-        whole = np.rint(label) if label.dtype.kind == "f" else label
-        place = np.searchsorted(known, np.nan_to_num(whole)).clip(max=len(known) - 1)
-        good = (np.asarray(known)[place] == whole) & ~(np.abs(label - whole) > ROUNDING)
-        if not good.all():
+        numbers = np.asarray([IGNORE if value in self.ignore else self.values.get(value, value) for value in known], np.uint8)
+        wrong: list[np.ndarray] = []
+        found = np.empty(label.shape, np.uint8)
+        for part in slabs(label.shape):
+            values = label[part]
+            whole = np.rint(values) if values.dtype.kind == "f" else values
+            place = np.searchsorted(known, np.nan_to_num(whole)).clip(max=len(known) - 1)
+            good = (np.asarray(known)[place] == whole) & ~(np.abs(values - whole) > ROUNDING)
+            if not good.all():
+                wrong.append(values[~good])
+            found[part] = numbers[place]
+        if wrong:
             raise BadInput(
-                f"{path}: the label holds {label[~good][0]} in {int((~good).sum())} voxels; expected one of"
-                f" {', '.join(map(str, known))}; correct the mask, or the values that the classes are given"
+                f"{path}: the label holds {shown_value(wrong[0][0])} in {sum(map(len, wrong))} voxels; expected {_listed(known)}; correct"
+                " the mask, or say in classes.yaml which value is which class"
             )
-        numbers = [IGNORE if value in self.ignore else self.values.get(value, value) for value in known]
-        return np.asarray(numbers, np.uint8)[place]
+        return found
 
     def of_classes(self) -> tuple[int, ...]:
         """The value of each class; of one that several values stand for, the first."""
@@ -61,10 +73,10 @@ class LabelMap:
     def shown(self) -> str:
         """The map in words, for people."""
         classes = [
-            f"{name} = {', '.join(str(value) for value, to in self.values.items() if to == number) or number}"
+            f"{name} = {', '.join(shown_value(value) for value, to in self.values.items() if to == number) or number}"
             for number, name in enumerate(self.names)
         ]
-        ignored = [f"ignored = {', '.join(map(str, sorted(self.ignore)))}"] if self.ignore else []
+        ignored = [f"ignored = {', '.join(map(shown_value, sorted(self.ignore)))}"] if self.ignore else []
         return "; ".join([*classes, *ignored])
 
 
@@ -78,13 +90,13 @@ def stated_map(stated: Stated, where: str) -> LabelMap:
     """
     pairs: list[tuple[int, str]] = []
     for key, told in stated.items():
-        by_value = _is_number(key)
-        values = [key] if by_value else told if isinstance(told, (list, tuple)) else [told]
-        if not all(_is_number(value) for value in values) or (by_value and not isinstance(told, str)):
+        by_value = value_of(key) is not None and isinstance(told, str)
+        values = [value_of(value) for value in ([key] if by_value else told if isinstance(told, (list, tuple)) else [told])]
+        if None in values or not values:
             raise BadInput(
                 f"{where}: {key}: {told} is no class; expected a name and its value or values, as liver: 1; correct it"
             )
-        pairs += [(int(value), told if by_value else str(key)) for value in values]
+        pairs += [(value, str(told) if by_value else str(key)) for value in values if value is not None]
     owner: dict[int, str] = {}
     for value, name in sorted(pairs, key=lambda pair: pair[0]):
         if owner.setdefault(value, name) != name:
@@ -102,14 +114,31 @@ def stated_map(stated: Stated, where: str) -> LabelMap:
     return LabelMap(names, {} if all(value == number for value, number in numbers.items()) else numbers, ignore)
 
 
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and str(value).strip().removeprefix("-").isdecimal()
+def value_of(stated: Any) -> int | None:
+    """The value that a number or a colour such as ``#ff0000`` states; None where it states none."""
+    text = "" if isinstance(stated, bool) else str(stated).strip()
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text[1:])
+        return red if red == green == blue else COLOURED | red << 16 | green << 8 | blue
+    return int(text) if text.removeprefix("-").isdecimal() else None
+
+
+def shown_value(value: float) -> str:
+    """A mask's value for people: a colour as ``#ff0000``."""
+    if COLOURED <= value < 2 * COLOURED:
+        return f"#{int(value) - COLOURED:06x}"
+    return f"{value:g}" if abs(value) < COLOURED and value % 1 else f"{value:.0f}"
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(shown_value, values[:SHOWN])) + (f", ... ({len(values)} values)" if len(values) > SHOWN else "")
 
 
 def users_map(folder: Path) -> LabelMap | None:
     """The map of ``classes.yaml`` or ``classes.txt`` in the folder of the data; None where there is neither.
 
-    A line of ``classes.txt`` is the name of the next class from 0 on; ``name: values`` states the values instead, on every line then.
+    A line of ``classes.txt`` is the name of the next class from 0 on; ``name: values`` or ``value: name`` states the values instead, on
+    every line then.
 
     Raises:
         BadInput: the file cannot be understood.
@@ -118,7 +147,12 @@ def users_map(folder: Path) -> LabelMap | None:
     if path is None:
         return None
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if path.suffix == ".txt" and not any(_is_number(value) for line in lines for value in line.rpartition(":")[2].split(",")):
+    first = [re.fullmatch(r"(\d+|#[0-9a-fA-F]{6})[\s:=,]+(.*\D.*)", line) for line in lines]
+    if path.suffix == ".txt" and all(first):
+        return stated_map({match[1]: match[2].strip() for match in first if match}, str(path))
+    if path.suffix == ".txt" and not any(
+        value_of(value) is not None for line in lines for value in line.rpartition(":")[2].split(",")
+    ):
         if not 2 <= len(lines) <= MAX_CLASSES or len(set(lines)) < len(lines):
             raise BadInput(
                 f"{path} has {len(lines)} names; expected 2 to {MAX_CLASSES}, background first, each once; correct it"
@@ -136,7 +170,10 @@ def users_map(folder: Path) -> LabelMap | None:
             f"{path} is no YAML ({str(error).splitlines()[0]}); expected lines such as liver: 1; correct it"
         ) from None
     if not isinstance(stated, dict):
-        raise BadInput(f"{path} holds a {type(stated).__name__}; expected lines such as liver: 1; correct it")
+        held = (
+            "no line such as" if isinstance(stated, (str, list, type(None))) else f"a {type(stated).__name__}, no line such as"
+        )
+        raise BadInput(f"{path} holds {held} liver: 1; expected a name, a colon, a blank and a value on each line; correct it")
     return stated_map(stated, str(path))
 
 
@@ -147,17 +184,24 @@ def found_map(values: Iterable[int], where: str) -> tuple[LabelMap, str]:
         BadInput: they are no class numbers.
     """
     found = sorted({0, *values})
-    if len(found) == 1 or found[0] < 0 or len(found) > MAX_CLASSES:
-        held = f"labels go up to {found[-1]}" if found[0] == 0 else f"labels go down to {found[0]}"
+    if found[0] < 0:
         raise BadInput(
-            f"{where}: {held}, with {len(found)} values in all; expected at least one class above 0 and at most {MAX_CLASSES - 1};"
-            " check the labels"
+            f"{where}: the labels hold {_listed(found)}; expected class numbers from 0; correct the masks, or write classes.yaml (lines"
+            f" such as liver: 1 or ignore: {found[0]})"
         )
-    names = ("background", *(f"class {value}" for value in found[1:]))
+    if len(found) == 1:
+        raise BadInput(f"{where}: the labels hold 0 alone; expected at least one class above; check that these are the masks")
+    if len(found) > MAX_CLASSES:
+        raise BadInput(
+            f"{where}: the labels hold {_listed(found)}; expected at most {MAX_CLASSES - 1} classes; check that these are masks, saved"
+            " without smoothing or JPEG"
+        )
+    names = ("background", *(f"class {shown_value(value)}" for value in found[1:]))
     if found == list(range(len(found))):
         return LabelMap(names), ""
+    lines = 'liver: "#ff0000"' if found[-1] >= COLOURED else "liver: 1"
     told = (
-        f"the labels hold {', '.join(map(str, found))} and no file says what they are: they became classes 0 to {len(found) - 1}"
-        " in this order; to name, merge or ignore values write classes.yaml (lines such as liver: 1 or ignore: 255)"
+        f"the labels hold {_listed(found)} and no file says what they are: they became classes 0 to {len(found) - 1}"
+        f" in this order; to name, merge or ignore values write classes.yaml (lines such as {lines} or ignore: 255)"
     )
     return LabelMap(names, {value: number for number, value in enumerate(found)}), told

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import starmap
 
 import numpy as np
 from pydantic import BaseModel
@@ -70,7 +71,9 @@ def read_through(dataset: Dataset) -> str:
     Raises:
         BadInput: as ``checked``.
     """
-    return digest(dataset, [entry_of(volume) for volume, _ in checked(dataset)])
+    return digest(
+        dataset, list(starmap(lambda volume, use: entry_of(volume), checked(dataset)))
+    )  # holds no volume while it reads
 
 
 def hash_of(dataset: Dataset) -> str:

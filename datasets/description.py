@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from datasets.classes import LabelMap, stated_map, users_map
 from datasets.dataset import Split
 from datasets.draws import split_by_name
 from datasets.formats import ending_of, stem_of
+from datasets.formats.pictures import check_palettes
 from datasets.pairing import pair_folders
 from datasets.readers import inside, read_text
 from datasets.survey import named
@@ -29,7 +31,7 @@ LICENCE = 500
 
 @dataclass
 class Description:
-    """labels and windows (None: not stated) of a dataset; its cases by list, in order; what people should know."""
+    """labels, names of the channels and windows (None: not stated) of a dataset; its cases by list, in order; what people should know."""
 
     labels: LabelMap
     windows: tuple[Window, ...] | None
@@ -37,6 +39,7 @@ class Description:
     validation: dict[str, Source] = field(default_factory=dict)
     test: dict[str, Source] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    channels: tuple[str, ...] = ()
     licence: str = ""
 
     @property
@@ -70,6 +73,7 @@ class DescribedDataset(FileDataset):
         if path is None:
             raise BadInput(f"dataset {self.name} needs --data FOLDER; {self.source}")
         self.describe(path)
+        check_palettes(source.label for volumes in self.files.values() for source in volumes.values() if source.label)
 
     def describe(self, folder: Path) -> None:
         """Take cases, classes, windows and split from the folder's dataset.json; ``classes.yaml`` goes before its labels."""
@@ -81,6 +85,7 @@ class DescribedDataset(FileDataset):
         self.published = found.split()
         self.about = about_files(folder)
         self.told += found.told
+        self.layout = channel_names(found.channels)
         self.licence = found.licence or self.licence
         self.chosen_tests = bool(found.test or found.validation)
 
@@ -93,6 +98,11 @@ class DescribedDataset(FileDataset):
     def split(self) -> Split:
         """Training, validation and test cases; the one test set is called ``test``."""
         return self.published
+
+
+def channel_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The line that shows them; none where there is one channel."""
+    return (f"channels: {', '.join(names)}",) if len(names) > 1 else ()
 
 
 def about_files(folder: Path) -> tuple[Path, ...]:
@@ -110,29 +120,30 @@ def described(folder: Path) -> Description:
     """
     path = folder / "dataset.json"
     about = _read_json(path)
+    if "labels" not in about:
+        raise BadInput(f"{path} has no labels; expected the classes, as {{'background': 0, 'liver': 1}}; add them")
     try:
-        labels = stated_map(about["labels"], str(path))
+        stated = about["labels"]
+        labels = stated_map(dict(enumerate(map(str, stated))) if isinstance(stated, list) else stated, str(path))
         modalities = _modalities(about.get("channel_names", about.get("modality")))
         listed = {use: list(about.get(use) or []) for use in ("training", "validation", "test", "testing")}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(
-            f"{path} cannot be understood ({type(error).__name__}: {error}); expected labels, modality or channel_names, and"
-            " training, as the Decathlon and nnU-Net have them; correct or download it again"
+            f"{path} cannot be understood ({type(error).__name__}: {error}); expected labels (name: value), modality or channel_names"
+            " (number: name) and lists of cases, as the Decathlon and nnU-Net have them; correct or download it again"
         ) from None
     lung = "lung" in str(about.get("name", "")).lower()
     windows = tuple((LUNG if lung else SOFT_TISSUE) if m.upper() == "CT" else None for m in modalities) if modalities else None
-    found = Description(
-        labels, windows, licence=" ".join(str(about.get("licence") or about.get("license") or "").split())[:LICENCE]
-    )
+    licence = " ".join(str(about.get("licence") or about.get("license") or "").split())[:LICENCE]
+    found = Description(labels, windows, channels=tuple(modalities), licence=licence)
     if not modalities:
         found.told.append("dataset.json states no modality: intensities of all channels are scaled between percentiles")
-    if "training" in about:
-        found.training = _listed(folder, listed["training"], labelled=True)
-        found.validation = _listed(folder, listed["validation"], labelled=True)
-        tests = [*listed["test"], *listed["testing"]]
-        found.test = _listed(
-            folder, [entry for entry in tests if isinstance(entry, dict) and entry.get("label")], labelled=True
-        )
+    if listed["training"]:
+        found.training = _listed(folder, listed["training"])
+        if blank := [case for case, source in found.training.items() if source.label is None]:
+            found.told.append(f"{named(blank, len(found.training), 'training cases')} have no label; they train unlabelled")
+        found.validation = _labelled(folder, listed["validation"], "validation", found.told)
+        found.test = _labelled(folder, [*listed["test"], *listed["testing"]], "test", found.told)
         _tell_of_strangers(folder, found)
     else:
         _beside(folder, found, about, len(modalities) or None)
@@ -147,9 +158,10 @@ def described(folder: Path) -> Description:
             " nothing validates"
         )
     few = 1 if found.test or found.validation else 4
-    if sum(source.label is not None for source in found.training.values()) < few:
+    if (pairs := sum(source.label is not None for source in found.training.values())) < few:
+        why = f" ({'; '.join(found.told)})" if found.told else ""
         raise BadInput(
-            f"{path} has {len(found.training)} training pairs; expected at least {few}; complete the dataset or correct the list"
+            f"{path} has {pairs} training cases with a mask{why}; expected at least {few}; complete the dataset or correct the list"
         )
     return found
 
@@ -162,13 +174,23 @@ def _modalities(stated: Any) -> list[str]:
     return [str(name) for name in stated] if isinstance(stated, list) else [str(stated)]
 
 
-def _listed(folder: Path, entries: list[Any], labelled: bool) -> dict[str, Source]:
+def _labelled(folder: Path, entries: list[Any], use: str, told: list[str]) -> dict[str, Source]:
+    """The cases of a list that have a label; entries without one, as in published test lists, are not used."""
+    pairs = [entry for entry in entries if isinstance(entry, dict) and entry.get("label")]
+    if pairs and len(pairs) < len(entries):
+        told.append(f"{len(entries) - len(pairs)} of {len(entries)} {use} cases of dataset.json have no label and are not used")
+    return _listed(folder, pairs)
+
+
+def _listed(folder: Path, entries: list[Any]) -> dict[str, Source]:
     """The cases of a list; one is called after its image, or after the folder where files of all cases have one name."""
     listing = str(folder / "dataset.json")
     found: list[Source] = []
     for entry in entries:
-        if not isinstance(entry, dict) or not entry.get("image") or (labelled and not entry.get("label")):
-            raise BadInput(f"{listing} has the entry {str(entry)[:80]}; expected an image and a label; correct the list")
+        if not isinstance(entry, dict) or not entry.get("image"):
+            raise BadInput(
+                f"{listing} has the entry {str(entry)[:80]}; expected {{'image': file, 'label': file}}; correct the list"
+            )
         images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
         if len(images) == 1:
             files = _files_of(folder, str(images[0]), listing)
@@ -220,7 +242,7 @@ def _beside(folder: Path, found: Description, about: dict[str, Any], channels: i
     """nnU-Net v2: cases are the files of imagesTr and labelsTr, or what ``dataset`` lists."""
     if isinstance(about.get("dataset"), dict):
         entries = [{"image": entry.get("images"), "label": entry.get("label")} for entry in about["dataset"].values()]
-        found.training = dict(zip(about["dataset"], _listed(folder, entries, labelled=True).values(), strict=True))
+        found.training = dict(zip(about["dataset"], _listed(folder, entries).values(), strict=True))
         return
     if not os.path.isdir(folder / "imagesTr"):
         raise BadInput(
@@ -235,10 +257,10 @@ def _beside(folder: Path, found: Description, about: dict[str, Any], channels: i
 
 def _test_folder(folder: Path, found: Description, channels: int | None) -> None:
     """imagesTs with the masks of labelsTs, or told that it is not used."""
-    if not os.path.isdir(folder / "imagesTs") or not any(ending_of(p.name) for p in (folder / "imagesTs").iterdir()):
+    if not holds_images(folder / "imagesTs"):
         return
     if not os.path.isdir(folder / "labelsTs"):
-        found.told.append("imagesTs has no labelsTs beside it: its images are not used; put the masks there to test on them")
+        found.told.append(unused_images("imagesTs"))
         return
     one = len(next(iter(found.training.values())).images) if found.training else None
     pairs = pair_folders(folder / "imagesTs", folder / "labelsTs", channels if one and one > 1 else None)
@@ -246,6 +268,18 @@ def _test_folder(folder: Path, found: Description, channels: int | None) -> None
     found.told += pairs.told
     if pairs.unlabelled:
         found.told.append(f"{named(pairs.unlabelled, len(pairs.sources), 'images')} of imagesTs have no mask and are not used")
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether it is a folder with an image in it."""
+    return folder.is_dir() and any(ending_of(path.name) and not path.name.startswith(".") for path in folder.iterdir())
+
+
+def unused_images(name: str) -> str:
+    """What is told of a folder of images without masks."""
+    if name != "imagesTs":
+        return f"{name} is not used; expected images in imagesTr and imagesTs; name its cases in cases.csv to use them"
+    return "imagesTs has no labelsTs beside it: its images are not used; put the masks there to test on them"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

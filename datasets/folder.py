@@ -17,14 +17,14 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from datasets.classes import users_map
 from datasets.dataset import Split
-from datasets.description import DescribedDataset, about_files
+from datasets.description import DescribedDataset, about_files, channel_names, holds_images, unused_images
 from datasets.draws import split_by_name
 from datasets.formats import values_of
 from datasets.pairing import Pairs, case_folders, pair_folders
 from datasets.settings import Settings, read_settings, windows_of
 from datasets.survey import named
 from datasets.tables import USES, read_table
-from datasets.volumes import PERCENTILES, Window
+from datasets.volumes import PERCENTILES, Window, too_few
 
 POOLED = 20_000
 """Voxels of a volume and channel that go into the percentiles of a dataset, evenly spread."""
@@ -63,8 +63,8 @@ class Folder(DescribedDataset):
             self._take(pairs)
         else:
             raise BadInput(
-                f"{folder} has neither cases.csv nor a folder imagesTr, nor a folder for each case; expected one of them; "
-                "`prepare --suggest` says what is there, docs/data.md shows the layouts"
+                f"{folder} has neither cases.csv nor dataset.json, no folder imagesTr, and no folder for each case with images and a mask;"
+                " expected one of them; `prepare --suggest` says what is there, docs/data.md shows the layouts"
             )
         if given := users_map(folder):
             self.labels = given
@@ -74,7 +74,7 @@ class Folder(DescribedDataset):
                     f"{folder / 'cases.csv'}: {case} is in {self.use[case]} and has no label; expected one; add it or let it train"
                 )
         if not self.split.train:
-            raise BadInput(f"{folder} has 0 labelled training cases; expected at least one; complete the table or the folders")
+            raise too_few(folder, self.split, self.told)
         if not hasattr(self, "published"):
             self.chosen_tests = bool(self.test) or "test" in self.use.values()
         stated = self.settings.for_channels(self.channels, folder / "dataset.yaml")
@@ -95,12 +95,16 @@ class Folder(DescribedDataset):
                 )
             self.test = tuple(case for case, source in tests.sources.items() if source.label)
             self.files |= {case: {case: tests.sources[case]} for case in self.test}
-        elif (folder / "imagesTs").is_dir() and any((folder / "imagesTs").iterdir()):
-            self.told.append("imagesTs has no labelsTs beside it: its images are not used; put the masks there to test on them")
+        others = [path.name for path in folder.glob("images??") if path.name[-2:] not in ("Tr", "Ts")]
+        others += ["imagesTs"] if not (folder / "labelsTs").is_dir() else []
+        for name in others:
+            if holds_images(folder / name):
+                self.told.append(unused_images(name))
 
     def _take(self, pairs: Pairs) -> None:
         self.files = pairs.files()
         self.told += pairs.told
+        self.layout = channel_names(pairs.channels)
         if pairs.unlabelled and len(pairs.unlabelled) < len(self.files):
             self.told.append(f"{named(pairs.unlabelled, len(self.files), 'images')} have no mask; they train unlabelled")
 

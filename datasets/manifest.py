@@ -12,6 +12,7 @@ from datasets.contents import Entry
 from datasets.dataset import IGNORE, Split, Volume
 from datasets.draws import DRAWS, labelled_cases
 from datasets.likeness import Ranges
+from datasets.readers import count_values
 from datasets.reading import Reading
 
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -80,8 +81,7 @@ def shown_classes(volume: Volume) -> tuple[int, ...]:
     """The classes that a labelled volume shows, background included; none of an unlabelled one."""
     if volume.label is None:
         return ()
-    counts = np.bincount(volume.label.ravel(), minlength=IGNORE + 1)[:IGNORE]
-    return tuple(int(k) for k in np.flatnonzero(counts))
+    return tuple(int(k) for k in np.flatnonzero(count_values(volume.label)[:IGNORE]))
 
 
 def scored_classes(manifest: Manifest, cases: Sequence[str]) -> tuple[int, ...]:

@@ -5,26 +5,31 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.ground.errors import BadInput
-from datasets.formats import ending_of, stem_of
+from datasets.formats import ENDINGS, ending_of, stem_of
+from datasets.readers import is_series
 from datasets.survey import named
 from datasets.volumes import Files, Source
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>[0-9]{4})")
-MASK_WORDS = ("segmentation", "groundtruth", "labels", "label", "masks", "mask", "seg", "gt", "manual")
+MASK_WORDS = ("segmentation", "groundtruth", "labels", "label", "masks", "mask", "segm", "seg", "gt", "manual")
 IMAGE_WORDS = ("imaging", "images", "image", "img", "volume", "scan")
+BESIDE = (".json", ".txt", ".csv", ".tsv", ".xml", ".md", ".pdf", ".raw", ".zraw", ".bval", ".bvec")
+"""Endings of files that may lie beside images and are none."""
 
 
 @dataclass
 class Pairs:
-    """sources: case -> its files. told: what people should know of how they were found. unused: masks without an image."""
+    """sources: case -> its files. told: what people should know of how they were found. channels: their names, where files have such."""
 
     sources: dict[str, Source]
     told: list[str] = field(default_factory=list)
+    channels: tuple[str, ...] = ()
 
     @property
     def unlabelled(self) -> list[str]:
@@ -43,15 +48,23 @@ def pair_folders(images: Path, labels: Path, channels: int | None = None) -> Pai
     in ending, capitals, the encoding of accents or a word such as ``_seg``; where no name fits, numbers do (img0001, label0001).
 
     Raises:
-        BadInput: two files have one name, or a case lacks a channel.
+        BadInput: the folder of images holds none, two files have one name, or a case lacks a channel.
     """
     masks = by_stem(labels)
     found = by_stem(images)
+    if not found:
+        raise BadInput(
+            f"{images} holds no image that can be read ({_held(images)}); expected {', '.join(ENDINGS)} or a folder for each DICOM"
+            " series; convert the images, or name the folder that holds them"
+        )
     groups = by_channel(images, found, masks, channels)
-    told: list[str] = []
+    told = [*_unread(images), *_unread(labels)]
     owner, loosely = _match(groups, masks)
     if loosely:
-        told.append(f"{named(loosely, len(groups), 'images')} of {images.name} have a mask of another name, taken for theirs")
+        shown = [f"{case} with {owner[case]}" for case in loosely]
+        told.append(f"{named(shown, len(groups), 'images')} of {images.name} have a mask of another name, taken for theirs")
+    if not os.path.isdir(labels):
+        told.append(f"there is no folder {labels.name} beside {images.name}")
     pairs = Pairs({case: Source(tuple(files), masks.get(owner.get(case, ""))) for case, files in groups.items()}, told)
     if (stray := sorted(masks.keys() - set(owner.values()))) and masks:
         told.append(
@@ -63,18 +76,38 @@ def pair_folders(images: Path, labels: Path, channels: int | None = None) -> Pai
 def by_stem(folder: Path) -> dict[str, Path]:
     """A folder's images by name without ending, in order of name; also folders of a DICOM series."""
     found: dict[str, Path] = {}
-    if not os.path.isdir(folder):
-        return found
-    for path in sorted(folder.iterdir()):
-        series = path.is_dir() and any(path.glob("*.dcm"))
-        if path.name.startswith(".") or not (series or (ending_of(path.name) and path.is_file())):
+    for path in _entries(folder):
+        if not _is_image(path):
             continue
-        stem = path.name if series else stem_of(path.name)
+        stem = path.name if path.is_dir() else stem_of(path.name)
         if stem in found:
             ends = f"as {ending_of(found[stem].name)} and as {ending_of(path.name)}"
             raise BadInput(f"{folder}: {stem} is there {ends}; expected one; remove the other")
         found[stem] = path
     return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, but for what systems hide there."""
+    there = sorted(folder.iterdir()) if os.path.isdir(folder) else []
+    return [path for path in there if not path.name.startswith((".", "__MACOSX"))]
+
+
+def _is_image(path: Path) -> bool:
+    return is_series(path) or bool(ending_of(path.name) and path.is_file())
+
+
+def _held(folder: Path) -> str:
+    """What lies in a folder, by kind: ``6 .hdr, 6 .img, 2 folders``."""
+    kinds = Counter("folders" if path.is_dir() else path.suffix or "files without an ending" for path in _entries(folder))
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4)) or "nothing"
+
+
+def _unread(folder: Path) -> list[str]:
+    """A sentence on what lies among the images and is none."""
+    there = _entries(folder)
+    odd = [path.name for path in there if not _is_image(path) and path.suffix.lower() not in BESIDE]
+    return [f"{named(odd, len(there), 'entries')} of {folder.name} are of no format that is read, and not used"] if odd else []
 
 
 def by_channel(folder: Path, images: dict[str, Path], masks: Iterable[str], channels: int | None) -> dict[str, list[Path]]:
@@ -93,6 +126,8 @@ def by_channel(folder: Path, images: dict[str, Path], masks: Iterable[str], chan
     ):
         return {stem: [path] for stem, path in images.items()}
     count = channels or max(map(len, groups.values()), default=0)
+    if all(list(found) == [0] for found in groups.values()):
+        count = 1  # several channels in one file, as of a colour picture
     for case, found in groups.items():
         if sorted(found) != list(range(count)):
             held, expected = (", ".join(f"{k:04}" for k in channels) for channels in (sorted(found), range(count)))
@@ -158,20 +193,25 @@ def case_folders(folder: Path) -> Pairs | None:
     """
     sources: dict[str, Source] = {}
     kinds: dict[str, tuple[str, ...]] = {}
-    for home in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        masks = {stem: path for stem, path in by_stem(home).items() if plain(stem).endswith(MASK_WORDS)}
-        images = {stem: path for stem, path in by_stem(home).items() if stem not in masks}
-        if not images or len(masks) > 1:
+    others: list[str] = []
+    for home in [path for path in _entries(folder) if path.is_dir()]:
+        found = by_stem(home)
+        masks = {stem: path for stem, path in found.items() if plain(stem).endswith(MASK_WORDS)}
+        images = {stem: path for stem, path in found.items() if stem not in masks}
+        if not images:
+            others.append(home.name)
+            continue
+        if len(masks) > 1:
             return None
-        prefix = home.name
-        kinds[home.name] = tuple(sorted(stem.removeprefix(prefix).lstrip("_-. ") for stem in images))
+        kinds[home.name] = tuple(sorted(stem.removeprefix(home.name).lstrip("_-. ") for stem in images))
         sources[home.name] = Source(tuple(images[stem] for stem in sorted(images)), next(iter(masks.values()), None))
-    if not sources or not any(source.label for source in sources.values()):
+    if not any(source.label for source in sources.values()):
         return None
     usual = max(kinds.values(), key=list(kinds.values()).count)
-    for case, found in kinds.items():
-        if found != usual:
+    for case, names in kinds.items():
+        if names != usual:
             raise BadInput(
-                f"{folder / case} holds {', '.join(found)}; expected the channels {', '.join(usual)} as in the other cases; complete it"
+                f"{folder / case} holds {', '.join(names)}; expected the channels {', '.join(usual)} as in the other cases; complete it"
             )
-    return Pairs(sources, [f"each folder is a case; its channels are {', '.join(usual)}"] if len(usual) > 1 else [])
+    told = [f"{named(others, len(others) + len(sources), 'folders')} hold no image and are no cases"] if others else []
+    return Pairs(sources, told, usual)

@@ -184,12 +184,13 @@ def _raw(name: str, path: Path | None) -> Dataset:
 def _named(name: str, path: Path) -> Prepared:
     """The prepared file that a user names, before it is read through."""
     registry.load("datasets", name)
+    if path.suffix.lower() not in (".h5", ".hdf5") and not h5py.is_hdf5(path):
+        raise BadInput(f"--data: {path} is a file and no prepared dataset; expected one or a folder; name the folder")
     prepared = _opened(path, *_state(path))
     if prepared.name != name:
         raise BadInput(f"--data: {path} holds the dataset {prepared.name}; expected {name}; say --dataset {prepared.name}")
-    prepared.manifest = prepared.manifest.model_copy(
-        update={"shown": None}
-    )  # not believed: read from the labels where it is asked for
+    unread = {"shown": None}  # not believed: read from the labels where it is asked for
+    prepared.manifest = prepared.manifest.model_copy(update=unread)
     return prepared
 
 
@@ -255,8 +256,7 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
             prepared = _open_cached(_cached(folder, source.name, read_text(known)))
         except BadInput:
             _set_damaged_aside(known, folder, source.name)
-            written = known.with_suffix(".h5")
-            contents = write(source, written, None, tell)
+            contents = write(source, written := known.with_suffix(".h5"), None, tell)
             file = _cached(folder, source.name, contents)
             os.replace(written, file)
             for note, text in ((_sum_of(file), _sum(file)), (known, contents)):
@@ -321,22 +321,19 @@ def _whole(file: Path, *state: int) -> Prepared:
 
 
 def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Callable[[int, int], None]) -> str:
-    """Check the whole dataset and write it to ``file``, which appears when it is whole.
+    """Check the whole dataset and write it to ``file``, which appears when it is whole; returns the hash of what is in it.
 
     bits: of each intensity; None loses nothing. tell: called with (cases done, in all).
-
-    Returns:
-        The hash of what is in the file.
 
     Raises:
         BadInput: a file or a value breaks a rule, or ``file`` cannot be written.
     """
     with replacing(file) as temporary, writing_h5(temporary, "w") as out:
-        cases, volumes = list(uses(dataset)), []
+        cases, volumes = list(uses(dataset)), list[Entry]()
         done, shown = set[str](), dict[str, tuple[int, ...]]()
         reading, seen = dataset.reading, Ranges()
-        for number, (volume, use) in enumerate(checked(dataset)):
-            volumes.append(entry_of(_write_volume(out, number, volume, bits)))
+        for volume, use in checked(dataset):
+            volumes.append(entry_of(_write_volume(out, len(volumes), volume, bits)))
             if use in ("train", "unlabelled"):
                 seen = widened(seen, look_of(volume, place_in(reading, volume.name, volume.spacing)))
             if volume.label is not None:
@@ -344,6 +341,7 @@ def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Calla
             if volume.case not in done:
                 done.add(volume.case)
                 tell(len(done), len(cases))
+            del volume  # or it stays while the next is read
         manifest = Manifest(
             dataset=dataset.name,
             hash=digest(dataset, volumes),

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -28,6 +29,11 @@ MOST_PACKED, ANY_PACKED = 1100, 64 * 2**20
 """How many bytes one stored byte can become (gzip: 1,032), and how many are taken from any file without asking."""
 
 MAX_LIST_BYTES = 16 * 2**20
+LOOKED_AT = 20
+"""Files of a folder that tell whether it is a DICOM series."""
+
+SLAB = 2**18
+"""Voxels that are converted at a time, so that no volume is held twice."""
 
 ROUNDING = 1e-3
 """How far a mask's value may lie from the integer that it is: scaling in a header is not exact."""
@@ -53,11 +59,18 @@ def read_h5(path: Path, classes: int, labels: bool = True) -> tuple[np.ndarray, 
     with reading_h5(path), h5py.File(path, "r") as file:
         image = h5_array(path, file, "image", "f")
         if not labels:
-            return check_image(path, image[()]), None
+            return check_image(path, _as_float32(image)), None
         label = h5_array(path, file, "label", "uif")
         if image.shape != label.shape:
             raise BadInput(f"{path}: image is {image.shape} and label {label.shape}; expected one shape; export the file again")
-        return check_image(path, image[()]), check_label(path, label[()], classes)
+        return check_image(path, _as_float32(image)), check_label(path, label[()], classes)
+
+
+def _as_float32(array: h5py.Dataset) -> np.ndarray:
+    """All values, converted while they are read."""
+    values = np.empty(array.shape, np.float32)
+    array.read_direct(values)
+    return values
 
 
 def read_npz(path: Path, classes: int, labels: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
@@ -121,6 +134,8 @@ def inside(folder: Path, name: str, where: str) -> Path:
         BadInput: it lies outside of the folder or is no file.
     """
     top, name = os.path.abspath(folder), name.strip()
+    if "\\" in name and not os.path.lexists(os.path.join(top, name)):
+        name = name.replace("\\", "/")  # a table of Windows
     found = os.path.abspath(os.path.join(top, name))
     if not Path(found).is_relative_to(top) and Path(os.path.realpath(found)).is_relative_to(os.path.realpath(top)):
         found = os.path.join(top, os.path.relpath(os.path.realpath(found), os.path.realpath(top)))
@@ -129,9 +144,21 @@ def inside(folder: Path, name: str, where: str) -> Path:
     path = folder / os.path.relpath(found, top)
     if not os.path.lexists(path) and (alike := [p for p in _siblings(path) if plain_name(p.name) == plain_name(path.name)]):
         path = alike[0]
-    if not path.is_dir() or not any(path.glob("*.dcm")):
+    if not is_series(path):
         check_file(path)
     return path
+
+
+def is_series(path: Path) -> bool:
+    """Whether it is a folder with DICOM files, by their first bytes: many have no ending."""
+    return path.is_dir() and any(map(_is_dicom, islice(sorted(path.iterdir()), LOOKED_AT)))
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return path.suffix.lower() == ".dcm" or file.read(132)[128:] == b"DICM"
 
 
 def _siblings(path: Path) -> list[Path]:
@@ -155,10 +182,27 @@ def check_image(path: Path, image: np.ndarray) -> np.ndarray:
         BadInput: a value is NaN or infinite, or leaves the range of float32.
     """
     with np.errstate(over="ignore"):
-        image = image.astype(np.float32)
-    if bad := int(np.count_nonzero(~np.isfinite(image))):
-        raise BadInput(f"{path}: {bad} voxels of the image are NaN or infinite; expected finite intensities; repair the file")
+        image = image.astype(np.float32, copy=False)
+    if bad := sum(int(np.count_nonzero(~np.isfinite(image[part]))) for part in slabs(image.shape)):
+        raise BadInput(
+            f"{path}: {bad} voxels of the image are NaN or infinite; expected finite intensities; give them a number, such as the"
+            " background's"
+        )
     return image
+
+
+def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Ranges of the first axis, of about SLAB voxels each."""
+    step = max(1, SLAB // max(1, prod(shape[1:])))
+    return (slice(start, start + step) for start in range(0, shape[0], step))
+
+
+def count_values(label: np.ndarray) -> np.ndarray:
+    """How many voxels of a uint8 array have each value: (256,) int64. NumPy's own count holds eight bytes a voxel."""
+    counts = np.zeros(256, np.int64)
+    for part in slabs(label.shape):
+        counts += np.bincount(label[part].ravel(), minlength=256)
+    return counts
 
 
 def check_label(path: Path, label: np.ndarray, classes: int, ignore: bool = False) -> np.ndarray:
@@ -167,18 +211,25 @@ def check_label(path: Path, label: np.ndarray, classes: int, ignore: bool = Fals
     Raises:
         BadInput: a value is not within ROUNDING of one of the integers 0..classes-1 (of whatever type they are stored as).
     """
-    whole = np.rint(label) if label.dtype.kind == "f" else label
-    bad = ~((whole >= 0) & (whole < classes))  # NaN compares false, so it is bad too
-    if ignore:
-        bad &= whole != IGNORE
-    if label.dtype.kind == "f":
-        bad |= np.abs(label - whole) > ROUNDING
-    if bad.any():
+    wrong: list[np.ndarray] = []
+    found = np.empty(label.shape, np.uint8)
+    for part in slabs(label.shape):
+        whole = np.rint(label[part]) if label.dtype.kind == "f" else label[part]
+        bad = ~((whole >= 0) & (whole < classes))  # NaN compares false, so it is bad too
+        if ignore:
+            bad &= whole != IGNORE
+        if label.dtype.kind == "f":
+            bad |= np.abs(label[part] - whole) > ROUNDING
+        if bad.any():
+            wrong.append(label[part][bad])
+        with np.errstate(invalid="ignore"):
+            found[part] = whole.astype(np.uint8)
+    if wrong:
         raise BadInput(
-            f"{path}: the label holds {label[bad][0]} in {int(bad.sum())} voxels; "
-            f"expected integers from 0 to {classes - 1}; check that the file belongs to this dataset"
+            f"{path}: the label holds {wrong[0][0]:g} in {sum(map(len, wrong))} voxels; expected integers from 0 to {classes - 1};"
+            " check that the file belongs to this dataset"
         )
-    return whole.astype(np.uint8)
+    return found
 
 
 def read_names(path: Path) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 from datasets.checks import uses
 from datasets.dataset import IGNORE
 from datasets.prepared import Prepared
+from datasets.readers import count_values
 
 PICTURED = 12
 MEASURED = 20
@@ -19,7 +20,7 @@ MEASURED = 20
 
 @dataclass(frozen=True)
 class Sample:
-    """A slice for a picture: image (H, W) of the first channel and, where the volume has one, its label (H, W)."""
+    """A slice for a picture, upright: image (H, W) of the first channel and, where the volume has one, its label (H, W)."""
 
     title: str
     image: np.ndarray
@@ -52,7 +53,7 @@ def summarise(dataset: Prepared, sizes: Sequence[int]) -> Summary:
             depth, height, width = volume.image.shape[1:]
             counts = np.full(len(dataset.classes), np.nan)
             if volume.label is not None:
-                counts = np.bincount(volume.label.ravel(), minlength=IGNORE + 1)[: len(dataset.classes)].astype(float)
+                counts = count_values(volume.label)[: len(dataset.classes)].astype(float)
                 for pixels, scores in found.items():
                     if len(scores) < MEASURED:
                         scores.append(ceiling(volume.label, pixels, len(dataset.classes)))
@@ -67,8 +68,12 @@ def summarise(dataset: Prepared, sizes: Sequence[int]) -> Summary:
                     else np.flatnonzero(((volume.label > 0) & (volume.label != IGNORE)).any((1, 2)))
                 )
                 plane = int(rng.choice(shown if len(shown) else np.arange(depth)))
-                label = None if volume.label is None else volume.label[plane]
-                samples.append(Sample(f"{volume.name} ({use}), slice {plane + 1}", volume.image[0, plane], label))
+                rows_of = slice(None, None, -1 if volume.spacing_known else 1)  # the body's axes run from back to front and up
+                label = None if volume.label is None else volume.label[plane, rows_of].copy()
+                samples.append(
+                    Sample(f"{volume.name} ({use}), slice {plane + 1}", volume.image[0, plane, rows_of].copy(), label)
+                )
+            del volume  # not kept while the next case is read
     return Summary(dataset, pd.DataFrame(rows), samples, {size: _mean(scores) for size, scores in found.items() if scores})
 
 
@@ -81,19 +86,17 @@ def ceiling(label: np.ndarray, size: int, classes: int) -> np.ndarray:
 
     from datasets.slices import resize_label
 
-    label = np.where(label == IGNORE, 0, label)
-    small = resize_label(torch.from_numpy(label.astype(np.int64)), size)
-    back = torch.cat(
-        [
-            F.interpolate(F.one_hot(plane[None], classes).movedim(-1, 1).float(), label.shape[1:], mode="bilinear").argmax(1)
-            for plane in small
-        ]
-    ).numpy()
-    scores = np.full(classes - 1, np.nan)
-    for number in np.unique(label[label > 0]):
-        found, truth = back == number, label == number
-        scores[number - 1] = 2 * (found & truth).sum() / (found.sum() + truth.sum())
-    return scores
+    both, either = np.zeros(classes), np.zeros(classes)
+    for plane in label:  # one at a time: a volume of int64 is large
+        truth = np.where(plane == IGNORE, 0, plane).astype(np.int64)
+        small = resize_label(torch.from_numpy(truth[None]), size)
+        back = (
+            F.interpolate(F.one_hot(small, classes).movedim(-1, 1).float(), truth.shape, mode="bilinear").argmax(1)[0].numpy()
+        )
+        both += np.bincount(truth[back == truth], minlength=classes)
+        either += np.bincount(truth.ravel(), minlength=classes) + np.bincount(back.ravel(), minlength=classes)
+    shown = np.isin(np.arange(classes), label)[1:]
+    return np.where(shown, 2 * both[1:] / np.maximum(either[1:], 1), np.nan)
 
 
 def _mean(scores: list[np.ndarray]) -> np.ndarray:

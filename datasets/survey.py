@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,15 +18,20 @@ OBLIQUE, MIXED = 20.0, 2.0
 """Degrees off the body's axes, and the factor between spacings, from which on they are told."""
 
 NAMED = 3
+UNTURNED = np.array([[0, 1], [1, 1], [2, 1]])
 
 
 @dataclass(frozen=True)
 class Survey:
-    """axis: of the slices, 0 to 2 for x, y, z. facts: lines to show. warnings: sentences on what is mixed or doubtful."""
+    """axis: of the slices, 0 to 2 for x, y, z. facts: lines to show. warnings: sentences on what is mixed or doubtful.
+
+    turns: of volumes whose axes x, y, z are to be turned to those of the dataset, nibabel's (3, 2); see ``stack_of``.
+    """
 
     axis: int
     facts: tuple[str, ...]
     warnings: tuple[str, ...]
+    turns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def slice_axis(spacing: Sequence[float] | np.ndarray) -> int:
@@ -35,44 +40,89 @@ def slice_axis(spacing: Sequence[float] | np.ndarray) -> int:
     return axis if spacing[axis] > WIDER * sorted(spacing)[1] else 2
 
 
+def stack_of(grids: Mapping[str, Grid], training: Sequence[str]) -> str | None:
+    """The volume whose axes all others are turned to, where most training volumes are oblique stacks of thick slices; else None.
+
+    Which axis of the body is nearest to such a stack, and from which end, differs from case to case (short axes of hearts); which axis
+    of the volume whose stack is most like the others' is nearest does not.
+    """
+    oblique = [name for name in training if grids[name].tilt > OBLIQUE and _is_stack(grids[name].spacing)]
+    if 2 * len(oblique) <= len(training):
+        return None
+    normals = np.array([_directions(grids[name])[:, int(np.argmax(grids[name].spacing))] for name in oblique])
+    return oblique[int(np.abs(normals @ normals.T).sum(0).argmax())]
+
+
+def turns_to(grid: Grid, grids: Mapping[str, Grid]) -> dict[str, np.ndarray]:
+    """nibabel's turn (3, 2) of each volume's axes to the nearest ones of ``grid``, where it is one."""
+    from nibabel.orientations import io_orientation
+
+    found = {}
+    for name, other in grids.items():
+        between = np.eye(4)
+        between[:3, :3] = _directions(grid).T @ other.affine[:3, :3]
+        turn = io_orientation(between)
+        if not np.array_equal(turn, UNTURNED):
+            found[name] = turn
+    return found
+
+
+def _directions(grid: Grid) -> np.ndarray:
+    """(3, 3), a column for the direction of each axis."""
+    return np.asarray(grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0))
+
+
+def _is_stack(spacing: Sequence[float]) -> bool:
+    return max(spacing) > WIDER * sorted(spacing)[1]
+
+
 def survey(grids: Mapping[str, Grid], training: Sequence[str]) -> Survey:
     """From the grids of all volumes by name; the training volumes alone decide."""
-    medians = np.median([grids[name].spacing for name in training], axis=0)
-    axis = slice_axis(medians)
-    codes = Counter(grid.codes for grid in grids.values())
     if not all(grid.known for grid in grids.values()):
         return Survey(2, ("slices as the files hold them, spacing not stored",), ())
+    like = stack_of(grids, training)
+    turns = turns_to(grids[like], grids) if like else {}
+    spacings = {name: np.array(grid.spacing)[np.argsort(turns.get(name, UNTURNED)[:, 0])] for name, grid in grids.items()}
+    medians = np.median([spacings[name] for name in training], axis=0)
+    axis = slice_axis(medians)
+    codes = Counter(grid.codes for grid in grids.values())
+    to = f"turned to the axes of {like}" if like else "read as RAS"
     facts = [
         f"slices along {AXES[axis]}; median spacing of {len(training)} training volumes {show(medians)} mm (x, y, z)",
-        f"stored as {', '.join(f'{code} ({count})' for code, count in codes.most_common())}; read as RAS",
+        f"stored as {', '.join(f'{code} ({count})' for code, count in codes.most_common())}; {to}",
     ]
     warnings = [*_remarks(grids)]
-    spacings = np.array([grid.spacing for grid in grids.values()])
-    ratio = spacings.max(0) / spacings.min(0)
+    all_spacings = np.array(list(spacings.values()))
+    ratio = all_spacings.max(0) / all_spacings.min(0)
     if ratio.max() > MIXED:
         mixed = int(ratio.argmax())
+        low, high = all_spacings[:, mixed].min(), all_spacings[:, mixed].max()
         warnings.append(
-            f"spacing along {AXES[mixed]} differs between volumes by a factor of {ratio[mixed]:.1f}, from {spacings[:, mixed].min():.4g}"
-            f" to {spacings[:, mixed].max():.4g} mm; slices of all are cut along {AXES[axis]}"
+            f"spacing along {AXES[mixed]} differs between volumes by a factor of {ratio[mixed]:.1f}, from {low:.4g} to {high:.4g} mm;"
+            f" slices of all are cut along {AXES[axis]}"
         )
-    others = [name for name, grid in grids.items() if slice_axis(grid.spacing) != axis]
+    others = [name for name, spacing in spacings.items() if slice_axis(spacing) != axis]
     if others:
         warnings.append(
             f"{named(others, len(grids), 'volumes')} have their widest spacing along another axis than the dataset; they are cut"
             f" along {AXES[axis]} all the same"
         )
-    if len(codes) > 1:
+    tilted = {name: grid.tilt for name, grid in grids.items() if grid.tilt > OBLIQUE}
+    if len(codes) > 1 and not like:
         warnings.append(
             f"axes are stored in {len(codes)} orders ({', '.join(f'{code} in {count}' for code, count in codes.most_common())});"
             " all are turned to RAS"
         )
-    tilted = {name: grid.tilt for name, grid in grids.items() if grid.tilt > OBLIQUE}
     if tilted:
         warnings.append(
-            f"{named(list(tilted), len(grids), 'volumes')} are oblique, by up to {max(tilted.values()):.0f} degrees: slices follow the"
-            " stored axis that is nearest, whose direction may differ from case to case"
+            f"{named(list(tilted), len(grids), 'volumes')} are oblique, by up to {max(tilted.values()):.0f} degrees: "
+            + (
+                f"all volumes are turned to the axes nearest to those of {like}, so that their slices follow one another alike"
+                if like
+                else "slices follow the stored axis that is nearest, whose direction may differ from case to case"
+            )
         )
-    return Survey(axis, tuple(facts), tuple(warnings))
+    return Survey(axis, tuple(facts), tuple(warnings), turns)
 
 
 def _remarks(grids: Mapping[str, Grid]) -> list[str]:

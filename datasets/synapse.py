@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from datasets.dataset import Dataset, Split, Volume
-from datasets.readers import hash_files, read_h5, read_npz
+from datasets.readers import count_values, hash_files, read_h5, read_npz
 from datasets.reading import Reading
 from datasets.survey import named
 
@@ -46,6 +46,7 @@ class Synapse(Dataset):
     )
     channels = 1
     spacing_known = False
+    facts = ("slices as the files hold them, spacing not stored",)
     source = (
         "register at synapse.org (project syn3193805), prepare the data as github.com/Beckschen/TransUNet says, and name the folder"
         " that holds train_npz and test_vol_h5"
@@ -139,7 +140,7 @@ class Synapse(Dataset):
             image = np.stack([part for part, _ in parts])
             label = np.stack([mask for _, mask in parts if mask is not None]) if labels else None
         if label is not None:
-            self.sizes[case] = np.bincount(label.ravel(), minlength=len(self.classes))
+            self.sizes[case] = count_values(label)[: len(self.classes)]
         return (Volume(case, case, image[None], label, SPACING, spacing_known=False),)
 
     def content_hash(self) -> str:

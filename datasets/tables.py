@@ -12,6 +12,16 @@ from datasets.volumes import Files, Source
 
 COLUMNS = ("case", "image", "label", "split")
 USES = ("train", "val", "test")
+CALLED = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Words for a use, without capitals."""
 MAX_LINE = 10_000
 
 
@@ -43,12 +53,15 @@ def read_table(path: Path, slices: bool = False) -> Table:
         )
     found = Table()
     modalities: dict[str, str] = {}
-    for number, raw in enumerate(rows, start=2):
+    for raw in rows:
         row = {key: (value or "").strip() for key, value in raw.items() if isinstance(key, str) and not isinstance(value, list)}
-        case, where, use = row["case"], f"{path}, line {number}", row["split"].lower()
+        if not any(row.values()):
+            continue  # what a spreadsheet leaves below its table
+        case, where, use = row["case"], f"{path}, line {rows.line_num}", CALLED.get(row["split"].lower(), "")
         images = [name.strip() for column in image_columns for name in row[column].split("|") if name.strip()]
-        if not case or not images or use not in USES:
-            raise BadInput(f"{where}: found {row}; expected a case, an image and train, val or test as split; correct it")
+        if not case or not images or not use:
+            held = ", ".join(f"{key} {value or 'empty'}" for key, value in row.items())
+            raise BadInput(f"{where}: found {held}; expected a case, an image and train, val or test as split; correct it")
         if found.use.setdefault(case, use) != use:
             raise BadInput(f"{where}: {case} is in {found.use[case]} and in {use}; expected each case in one split; correct it")
         frame = row.get("frame", "") or (f"{len(found.files.get(case, {})) + 1:04}" if slices else "")

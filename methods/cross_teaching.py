@@ -3,7 +3,8 @@
 CTCT, Luo et al., MIDL 2022. Defaults: its ACDC values (SSL4MIS code/train_cross_teaching_between_cnn_transformer_2D.py); w(t) is
 expressed as a fraction of the steps. The U-Net is reported.
 
-Deviations: the Swin-UNet starts at random and has no drop-path (there ImageNet weights and .2).
+Deviations: the Swin-UNet starts at random and has no drop-path (there ImageNet weights and .2), and is trained by AdamW (there SGD, by
+which it learns next to nothing without those weights).
 """
 
 from __future__ import annotations

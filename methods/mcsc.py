@@ -1,13 +1,14 @@
 """MCSC: cross-teaching with class-balanced supervised contrast of tiles of several slices, at two scales; the parent of CCT-R.
 
-Liu et al., "Multi-Scale Cross Supervised Contrastive Learning", BMVC 2023 (github.com/kathyliu579/MCSC). Known: both networks' features,
-tiles that meet at random those of four slices (its batch), denominators balanced over classes, tiles of background alone left out,
-temperature .1, weight .001 a network and scale, unlabelled pixels from a tenth of the steps.
+Liu et al., "Multi-Scale Cross Contrastive Learning for Semi-Supervised Medical Image Segmentation", BMVC 2023
+(github.com/kathyliu579/MCSC). Known: both networks' features, tiles that meet at random those of four slices (its batch), denominators
+balanced over classes, tiles of background alone left out, temperature .1, weight .001 a network and scale, unlabelled pixels from a tenth
+of the steps.
 
 Deviations: the second scale pools the last map further, there it is a deeper map; the grids, and tiles that cover the whole map (there a
 part is missed); labels stand at their own pixels (there they are read in another order than the features, which makes .0846 of
-the recorded loss of tidy features here); networks are trained by the protocol's optimiser (there AdamW); the Swin-UNet starts at random and
-has no drop-path (there ImageNet weights and .2). Any number of classes (there four).
+the recorded loss of tidy features here); the U-Net is trained by the protocol's optimiser (there AdamW, as all else here, too); the
+Swin-UNet starts at random and has no drop-path (there ImageNet weights and .2). Any number of classes (there four).
 """
 
 from __future__ import annotations

@@ -26,24 +26,30 @@ if TYPE_CHECKING:
 
 
 def tunable(
-    default: float,
+    default: Any,
     *,
-    low: float,
-    high: float,
     doc: str,
+    low: float | None = None,
+    high: float | None = None,
     log: bool = False,
     minimum: float = 0.0,
     maximum: float = math.inf,
     probe: float | None = None,
 ) -> Any:
-    """A numeric hyper-parameter: published value as default, search space ``low``..``high``, refused outside minimum..maximum.
+    """A hyper-parameter that `tune` searches; its default is the published value.
+
+    A number (float or int) has the search space ``low``..``high`` and is refused outside minimum..maximum; a bool or a Literal has none of
+    these and is searched over all its values.
 
     probe: where the default keeps a term at zero until the network is sure of itself, a value with which it is above zero at once.
     """
+    if low is None and high is None:
+        return Field(default, description=doc, json_schema_extra={"search": {}})
     extra: dict[str, Any] = {"search": {"low": low, "high": high, "log": log}}
     if probe is not None:
         extra["probe"] = probe
-    return Field(default, ge=minimum, le=maximum, description=doc, json_schema_extra=extra)
+    limit = None if maximum == math.inf else maximum
+    return Field(default, ge=minimum, le=limit, description=doc, json_schema_extra=extra)
 
 
 @dataclass(frozen=True)

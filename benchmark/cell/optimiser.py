@@ -8,7 +8,7 @@ import torch
 
 from benchmark.ground.protocol import Protocol
 from methods.method import Method, Step
-from methods.parts.adamw import TrainedByAdamW
+from methods.networks.adamw import TrainedByAdamW
 
 
 class Optimiser:

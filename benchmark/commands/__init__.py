@@ -4,10 +4,10 @@
 from benchmark.commands import run, ablate, retry, tune  # noqa: I001
 from benchmark.commands import ls, report, verify, track, export, import_stores
 from benchmark.commands import predict, package
-from benchmark.commands import prepare, registration, check
+from benchmark.commands import prepare, registration, check, new
 from benchmark.commands.app import app, main
 from benchmark.commands.console import err, out
 
 __all__ = ["app", "err", "main", "out"]
-__all__ += ["ablate", "check", "export", "import_stores", "ls", "package", "predict", "prepare", "registration"]
+__all__ += ["ablate", "check", "export", "import_stores", "ls", "new", "package", "predict", "prepare", "registration"]
 __all__ += ["report", "retry", "run", "track", "tune", "verify"]

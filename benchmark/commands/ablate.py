@@ -46,9 +46,11 @@ def ablate(
 
     table, _ = session.report()
     records = session.records()
-    files = write_ablation(records, design, session.store.report / "ablation" / mine.folder)
+    files, _ = write_ablation(records, design, session.store.report / "ablation" / mine.folder)
     out.print(leaderboard_forms.to_terminal(table))
-    out.print(ablation.to_terminal(ablation.effects(records, design), design, ablation.unit_of(records)))
+    effects = ablation.effects(records, design)
+    out.print(ablation.to_terminal(effects, design, ablation.unit_of(records)))
     wrote(files)
+    session.track_summary(session.cells[0].command, files, metrics=ablation.by_name(effects))
     if failed:
         raise typer.Exit(1)

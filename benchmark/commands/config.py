@@ -7,20 +7,20 @@
       - cctr[rsl=false]
     runs: 3
 
-A key is an option's name, with dashes or underscores; a value is what the command line takes, so a relative path counts from the working
-directory, and ``~/`` is the home folder.
+A key is an option's name, with dashes or underscores; a value is what the command line takes, letter by letter (``010`` is ten), so a
+relative path counts from the working directory, and ``~/`` is the home folder.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from benchmark.ground.errors import BadInput, meant, quoted
+from benchmark.ground.plain_yaml import is_empty, read_pairs, scalars
 
 EXCLUDED_BY = {"runs": ("draws", "seeds"), "draws": ("runs",), "seeds": ("runs",)}
 
@@ -35,15 +35,15 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
         return None
     options: dict[str, Any] = {p.name: p for p in context.command.params if p.name != "config"}
     found: dict[str, Any] = {}
-    for key, value in _read(file).items():
+    for key, node in read_pairs(f"--config: {file}", file, "lines such as labels: 1,3,7"):
         name = key.replace("-", "_")
         if name not in options:
             raise BadInput(f"{file}: {quoted(key)} is no option of {context.info_name}; {meant(name, options)}")
         if name in found:
             raise BadInput(f"{file} has {name} twice; expected it once, with dashes or underscores")
-        if value is None:
+        if is_empty(node):
             continue
-        texts = [_text(file, key, item) for item in (value if isinstance(value, list) else [value])]
+        texts = _texts(file, key, node)
         found[name] = texts if options[name].multiple else ",".join(texts)
         try:
             options[name].process_value(context, found[name])
@@ -67,37 +67,13 @@ def give_way(context: typer.Context, parameter: typer.CallbackParam, value: str 
     return value if by_hand[0] or not any(by_hand) else None
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """The file's keys and values, keys as text."""
-    import yaml
-
-    try:
-        text = file.read_bytes()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise BadInput(f"--config: {file} has an alias (*name); expected each value written out")
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        content = loader.construct_document(node) if node else None
-    except OSError as error:
-        raise BadInput(f"--config: {file} cannot be read ({error.strerror}); expected a YAML file of options") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"--config: {file} is no YAML ({reason}); expected lines such as labels: 1,3,7") from None
-    if not isinstance(node, yaml.MappingNode) or not isinstance(content, dict):
-        held = "nothing" if content is None else f"a {type(content).__name__}"
-        raise BadInput(f"--config: {file} holds {held}; expected an option and its value a line, such as labels: 1,3,7")
-    for key, count in Counter(str(key.value) for key, _ in node.value).items():
-        if count > 1:
-            raise BadInput(f"{file} has {key} {count} times; expected it once")
-    return {str(key): value for key, value in content.items()}
-
-
-def _text(file: Path, key: str, value: Any) -> str:
-    """A value as one would type it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, str):
-        return os.path.expanduser(value) if value.startswith("~/") else value
-    raise BadInput(f"{file}: {key} holds a {type(value).__name__}; expected text, a number, true or false, or a list of these")
+def _texts(file: Path, key: str, node: Any) -> list[str]:
+    """The values of a key as one would type them."""
+    parts = scalars(node)
+    if parts is None:
+        raise BadInput(f"{file}: {key} holds values within values; expected text, a number, true or false, or a list of these")
+    if len(parts) > 1 and any(map(is_empty, parts)):
+        raise BadInput(
+            f"{file}: {key} holds an empty value among others; expected text, a number, true or false, or a list of these"
+        )
+    return [os.path.expanduser(part.value) if part.value.startswith("~/") else part.value for part in parts]

@@ -11,6 +11,7 @@ from benchmark.commands.options import (
     DeviceOption,
     DrawsOption,
     DryRunOption,
+    ExperimentOption,
     FoldsOption,
     JobsOption,
     LabelsOption,
@@ -60,6 +61,7 @@ class Where:
     slurm: SlurmOption = None
     ray: RayOption = None
     tracking: TrackingOption = None
+    experiment: ExperimentOption = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

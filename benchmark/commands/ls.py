@@ -39,11 +39,12 @@ def list_things(
     store: StoreOption = Path("runs"),
     plugin: PluginOption = None,
 ) -> None:
-    """List methods, datasets, protocols; the cells of a store (done, running where, failed why, to do); or the cases that each draw of a
-    dataset labels first (the next budget adds to them)."""
+    """List methods and datasets, with where they come from; protocols; the cells of a store (done, running where, failed why, to do); or
+    the cases that each draw of a dataset labels first (the next budget adds to them)."""
     if what is Listing.cells:
         _list_cells(store)
         return
+    rows: list[tuple[str, ...]]
     if what is Listing.draws:
         from benchmark.ground.registry import check_name
         from datasets.draws import DRAWS, labelled_cases
@@ -59,9 +60,11 @@ def list_things(
 
         rows = [(p.name, p.summary) for p in PROTOCOLS.values()]
     else:
+        from rich.markup import escape
+
         from benchmark.ground.registry import entries
 
-        rows = [(e.name, e.summary) for e in entries(what.value).values()]
+        rows = [(e.name, escape(e.summary), escape(e.origin)) for e in entries(what.value).values()]
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     for row in rows:

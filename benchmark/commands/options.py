@@ -66,7 +66,14 @@ SlurmOption = Annotated[
 RayOption = Annotated[
     str | None, typer.Option(help="The head node of a Ray cluster.  [default: one is started here]", metavar="HOST:PORT")
 ]
-TrackingOption = Annotated[str | None, typer.Option(help="MLflow tracking URI, or none.  [default: sqlite in the store]")]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(help="MLflow tracking URI, or none.  [default: what MLFLOW_TRACKING_URI names, else sqlite in the store]"),
+]
+ExperimentOption = Annotated[
+    str | None,
+    typer.Option(help="MLflow experiment.  [default: what MLFLOW_EXPERIMENT_NAME names, else ssl-segmentation-benchmark]"),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -95,13 +102,6 @@ AgainOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the cells, what is done, the time left; run nothing.")]
 
 
-CellOption = Annotated[str | None, typer.Option(help="The id of a finished cell; see `ls cells`.")]
-BestOption = Annotated[bool, typer.Option("--best", help="The finished cell that does best on the validation cases.")]
-EnsembleOption = Annotated[
-    bool, typer.Option("--ensemble", help="Average over all finished runs of the cell's variant with as many labels.")
-]
-
-
 def use_plugins(files: list[Path] | None) -> list[Path] | None:
     """Make plug-in files known to the registry, here and in worker processes."""
     if files:
@@ -113,5 +113,7 @@ def use_plugins(files: list[Path] | None) -> list[Path] | None:
 
 PluginOption = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", callback=use_plugins, help="Python file with methods or datasets of your own; may come again."),
+    typer.Option(
+        "--plugin", callback=use_plugins, help="Python file or package with methods or datasets of your own; may come again."
+    ),
 ]

@@ -6,15 +6,9 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.app import command
+from benchmark.commands.chosen import BestOption, CellOption, EnsembleOption
 from benchmark.commands.console import note, wrote
-from benchmark.commands.options import (
-    BestOption,
-    CellOption,
-    DataOption,
-    EnsembleOption,
-    PluginOption,
-    StoreOption,
-)
+from benchmark.commands.options import DataOption, PluginOption, StoreOption
 from benchmark.ground.errors import BadInput
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.app import command
-from benchmark.commands.console import note, out, wrote
+from benchmark.commands.console import note, out
 
 
 class CodeChoice(StrEnum):
@@ -45,6 +45,8 @@ def report(
     from benchmark.records.table import collect
     from benchmark.study.grid import parse_numbers
     from reports.tables.leaderboard_forms import to_terminal
+    from reports.tables.tuning import studies_of, trials_of
+    from reports.tables.tuning import to_terminal as tuned
     from reports.writing.report import write_report
 
     opened = [Store(path) for path in stores or [Path("runs")]]
@@ -60,8 +62,11 @@ def report(
         pictures = list(cases_of(records, opened, baseline))
     ablations = remembered(*opened, tell=lambda left_out: note(f"note: {left_out}"))
     table, files = write_report(records, out_folder or opened[0].report, baseline, ablations, pictures, margin)
-    out.print(to_terminal(table))
-    if baseline not in set(table["variant"]):
+    if table.empty:
+        out.print(tuned(studies_of(trials_of(records))))
+    else:
+        out.print(to_terminal(table))
+    if len(table) and baseline not in set(table["variant"]):
         known = ", ".join(sorted(set(table["variant"])))
         note(f"note: no record of {baseline}, so nothing is compared with it; there are {known}")
-    wrote(files)
+    note(f"wrote {files[-1]}, and {len(files) - 1} tables and figures beside it")

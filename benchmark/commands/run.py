@@ -1,6 +1,5 @@
 """``run``: train and test methods at label budgets."""
 
-from enum import StrEnum
 from functools import partial
 from typing import Annotated
 
@@ -11,13 +10,6 @@ from benchmark.commands.console import out, wrote
 from benchmark.commands.groups import Finished, Runs, Where
 from benchmark.commands.options import ConfigOption, PluginOption
 from benchmark.commands.sessions import carry_out, session_of
-
-
-class Hparams(StrEnum):
-    """Which hyper-parameters methods take."""
-
-    published = "published"
-    tuned = "tuned"
 
 
 @command(
@@ -33,8 +25,11 @@ def run(
     ] = "supervised,cps,cctr",
     asked: Runs,
     hparams: Annotated[
-        Hparams, typer.Option(help="Published values, or the best that `tune` found for each method and budget.")
-    ] = Hparams.published,
+        str,
+        typer.Option(
+            help="published values, or tuned: the best that `tune` found for each method and budget; tuned:hd95: for an objective."
+        ),
+    ] = "published",
     where: Where,
     system_metrics: Annotated[
         bool, typer.Option("--system-metrics", help="Track the machine's load, too (CPU, memory, disk, GPU).")
@@ -48,12 +43,12 @@ def run(
 ) -> None:
     """Train and test every method at every budget; stop and repeat the command to continue."""
     from benchmark.study import grid
+    from benchmark.study.tuned import parse_hparams, tuned
 
+    use_tuned, objective = parse_hparams(hparams)
     session = session_of(asked, partial(grid.parse_methods, methods), where, finished)
-    if hparams is Hparams.tuned:
-        from benchmark.study.tuning import tuned
-
-        session.replace(tuned(session.cells, session.store))
+    if use_tuned:
+        session.replace(tuned(session.cells, session.store, objective))
     session.system_metrics = system_metrics
     failed = carry_out(session, finished.dry_run)
     if register:

@@ -60,12 +60,12 @@ def session_of(
 
 def opener(where: Where, site: Callable[[], Site], finished: Finished | None = None) -> Callable[[list[Cell]], Session]:
     """What makes a session of cells; the device and the tracker that it will use are checked at once."""
-    from benchmark.records.tracking import where_installed
+    from benchmark.records.tracking_place import where_installed
     from benchmark.study.session import Session
 
     at, tracking = site(), where_installed(where.tracking, note)
     fate: Fate = "again" if finished and finished.again else finished.stale.value if finished else "renew"
-    return lambda cells: Session(cells, where.store, at, tracking, err, fate)
+    return lambda cells: Session(cells, where.store, at, tracking, err, fate, where.experiment)
 
 
 def site_of(where: Where) -> Callable[[], Site]:

@@ -16,6 +16,8 @@ from torch import Tensor
 from benchmark.conformance.subject import STEPS, Subject, losses, make_optimiser, same_state, train
 from benchmark.conformance.task import SHIFTS, blob_volume, made_up_task
 from benchmark.ground import registry
+from benchmark.ground.errors import BadInput
+from benchmark.ground.ranges import contains, ends, in_words, ranges_of
 from datasets.dataset import Volume
 from datasets.slices import Batch
 from methods.method import Method, Propagator, Step, Task
@@ -262,13 +264,17 @@ def hparams_are_checked(subject: Subject) -> None:
     for name, field in schema.model_fields.items():
         if not field.description:
             raise Violation(f"hparam {name} has no description")
-    for name, field, extra in subject.tunables():
-        low, high = extra["search"]["low"], extra["search"]["high"]
-        if not (low <= field.default <= high):
-            raise Violation(f"{name}: the default {field.default} is outside of its search space {low} to {high}")
-        if _refused(schema, {name: low}) or _refused(schema, {name: high}):
-            raise Violation(f"{name}: its search space {low} to {high} leaves the values that it takes")
-        if not _refused(schema, {name: -1e9}):
+    try:
+        ranges = ranges_of(schema)
+    except BadInput as error:
+        raise Violation(str(error)) from error
+    for name, found in ranges.items():
+        default = schema.model_fields[name].default
+        if not contains(found, default):
+            raise Violation(f"{name}: the default {default} is outside of its search space, {in_words(found)}")
+        if any(_refused(schema, {name: end}) for end in ends(found)):
+            raise Violation(f"{name}: its search space, {in_words(found)}, leaves the values that it takes")
+        if "low" in found and not _refused(schema, {name: -(10**9)}):
             raise Violation(f"{name}: -1e9 is taken; give it a minimum")
 
 

@@ -1,8 +1,9 @@
 """Names of methods and datasets: found without importing them, loaded when asked for.
 
 A built-in lives in a module of the package ``methods`` or ``datasets`` and carries ``@register("name")``. The table of names is
-read from the source text, so that ``--help`` and ``ls`` import neither torch nor the methods. Plug-ins are files (``--plugin``, which
-sets BENCHMARK_PLUGINS, so that worker processes find them too) and entry points ``benchmark.methods`` and ``benchmark.datasets``.
+read from the source text, so that ``--help`` and ``ls`` import neither torch nor the methods. Plug-ins are files and packages
+(``--plugin``, which sets BENCHMARK_PLUGINS, so that worker processes find them too; see ``benchmark.ground.plugins``) and entry points
+``benchmark.methods`` and ``benchmark.datasets``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmark.ground.errors import BadInput, meant, quoted
+from benchmark.ground.plugins import import_plugin
 
 T = TypeVar("T", bound=type)
 
 PLUGINS = "BENCHMARK_PLUGINS"
-"""Environment variable: plug-in files, separated as PATH is."""
+"""Environment variable: plug-ins' files and folders, separated as PATH is."""
 
 _registered: dict[str, type] = {}
 
@@ -35,12 +37,15 @@ NAME = r"[A-Za-z0-9_\-]+"
 
 @dataclass(frozen=True)
 class Entry:
-    """A name that can be asked for: the module that registers it, the first line of its docstring, and the plug-in it comes from."""
+    """A name that can be asked for: the module that registers it, the first line of its docstring, the plug-in it comes from ("" of a
+    built-in), and where it comes from in words.
+    """
 
     name: str
     module: str
     summary: str
     plugin: str = ""
+    origin: str = "built-in"
 
 
 def register(name: str) -> Callable[[T], T]:
@@ -77,43 +82,42 @@ def entries(package: str) -> dict[str, Entry]:
     return dict(sorted(found.items()))
 
 
+@cache
 def _offered(package: str) -> list[Entry]:
-    """Entry points of installed packages."""
-    points = importlib.metadata.entry_points(group=f"benchmark.{package}")
-    return [Entry(point.name, point.module, f"entry point {point.value}", point.value) for point in points]
+    """Entry points of installed packages, whose modules are not imported."""
+    found = []
+    for point in importlib.metadata.entry_points(group=f"benchmark.{package}"):
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
+        summary = summary_of(point.module) or f"entry point {point.value}"
+        found.append(Entry(point.name, point.module, summary, point.value, f"{origin} ({point.module})"))
+    return found
+
+
+def summary_of(module: str) -> str:
+    """The first line of a module's docstring, read without running it; empty where it has none or cannot be read."""
+    try:
+        spec = importlib.util.find_spec(module)
+        tree = ast.parse(Path(str(spec and spec.origin)).read_bytes())
+    except Exception:  # of a package's __init__, which is run to find a module in it, may come anything
+        return ""
+    return (ast.get_docstring(tree) or "").split("\n")[0]
 
 
 @cache
 def _from_files(package: str, paths: str) -> list[Entry]:
-    """What the plug-in files register."""
+    """What the plug-in files and packages register."""
     found = []
-    for path in filter(None, paths.split(os.pathsep)):
-        module = _import_file(Path(path))
-        mine = [(name, cls) for name, cls in _registered.items() if cls.__module__ == module]
+    for path in dict.fromkeys(filter(None, paths.split(os.pathsep))):
+        module = import_plugin(Path(path))
+        mine = [(name, cls) for name, cls in _registered.items() if f"{cls.__module__}.".startswith(f"{module}.")]
         if not mine:
             raise BadInput(f'--plugin: {path} registers nothing; expected a class with @register("name")')
         found += [
-            Entry(name, module, (sys.modules[module].__doc__ or path).split("\n")[0], path)
+            Entry(name, cls.__module__, (sys.modules[cls.__module__].__doc__ or path).split("\n")[0], path, path)
             for name, cls in mine
             if getattr(cls, "package", "methods") == package
         ]
     return found
-
-
-def _import_file(path: Path) -> str:
-    """Import a plug-in file once; returns its module's name."""
-    name = f"benchmark_plugin_{path.stem}"
-    if name in sys.modules:
-        return name
-    try:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except Exception as error:  # a plug-in's code may raise anything
-        sys.modules.pop(name, None)
-        raise BadInput(f"--plugin: {path} cannot be loaded ({type(error).__name__}: {error}); correct the file") from error
-    return name
 
 
 @cache

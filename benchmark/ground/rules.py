@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,11 @@ from pydantic import ValidationError
 from benchmark.ground.errors import BadInput, meant, quoted, short
 from benchmark.ground.feasibility import check_feasible
 from benchmark.ground.grammar import as_typed, parse_value, split_item
+from benchmark.ground.plain_yaml import pairs_of, read_pairs, scalars
 from benchmark.ground.protocol import PROTOCOLS, Protocol, flat, named
 from benchmark.ground.registry import NAME
+
+LINES = "lines such as base: paper and steps: 8000"
 
 
 def get_protocol(text: str) -> Protocol:
@@ -96,44 +98,23 @@ def _read(where: str, file: Path) -> dict[str, Any]:
     """The file's keys, those of a mapping as ``swin.window``, and values, read by the grammar of the command line."""
     import yaml
 
-    try:
-        text = file.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise BadInput(f"{where} has an alias (*name); expected each value written out")
-        node = yaml.compose(text, yaml.SafeLoader)
-    except OSError as error:
-        raise BadInput(f"{where} cannot be read ({error.strerror}); expected a YAML file of base and rules") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"{where} is no YAML ({reason}); expected lines such as base: paper and steps: 8000") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise BadInput(f"{where} holds no rules; expected lines such as base: paper and steps: 8000")
     found: dict[str, Any] = {}
-    for name, value in _pairs(where, node, ""):
-        if name in found:
-            raise BadInput(f"{where} has {name} twice; expected it once")
-        found[name] = value
+    for name, node in read_pairs(where, file, LINES):
+        inner = isinstance(node, yaml.MappingNode)
+        for key, value in (
+            [(f"{name}.{key}", value) for key, value in pairs_of(where, node, LINES)] if inner else [(name, node)]
+        ):
+            if key in found:
+                raise BadInput(f"{where} has {key} twice; expected it once")
+            found[key] = _value(f"{where}, {key}", value)
     return found
-
-
-def _pairs(where: str, node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    import yaml
-
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise BadInput(f"{where} has a key that is no name; expected lines such as base: paper and steps: 8000")
-        name = f"{prefix}{key.value}"
-        if isinstance(value, yaml.MappingNode) and not prefix:
-            yield from _pairs(where, value, f"{name}.")
-        else:
-            yield name, _value(f"{where}, {name}", value)
 
 
 def _value(where: str, node: Any) -> Any:
     import yaml
 
-    if isinstance(node, yaml.ScalarNode):
-        return parse_value(where, node.value) if node.style is None else node.value
-    if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
-        return [_value(where, item) for item in node.value]
-    raise BadInput(f"{where}: found values within values; expected a number, text or a list of these")
+    parts = scalars(node)
+    if parts is None:
+        raise BadInput(f"{where}: found values within values; expected a number, text or a list of these")
+    values = [parse_value(where, part.value) if part.style is None else part.value for part in parts]
+    return values if isinstance(node, yaml.SequenceNode) else values[0]

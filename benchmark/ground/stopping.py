@@ -1,13 +1,19 @@
-"""Ctrl-C and SIGTERM while cells run: once, they end after their next checkpoint; twice, at once."""
+"""Ctrl-C, SIGTERM and the end of a command's time while cells run: once, they end after their next checkpoint; twice, at once."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from benchmark.ground.errors import BadInput, quoted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Stopped(KeyboardInterrupt):
@@ -47,3 +53,31 @@ class Stop:
         """Raise Stopped if a signal came."""
         if self.received is not None:
             raise Stopped(self.received)
+
+
+def parse_time(option: str, text: str) -> float:
+    """Seconds, from ``90``, ``90s``, ``30m``, ``8h`` or ``2d``.
+
+    Raises:
+        BadInput: anything else.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd]?)", text.strip(), re.ASCII)
+    if not match or not float(match[1]):
+        raise BadInput(f"{option}: found {quoted(text)}; expected seconds, or a time such as 30m or 8h")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float | None) -> Iterator[Stop]:
+    """Ends what runs in it after so many seconds, as Ctrl-C would, but without an error; what it yields says whether that was so."""
+    with Stop(signal.SIGALRM) as over:
+        if seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield over
+        except Stopped as stopped:
+            if stopped.code != 128 + signal.SIGALRM:
+                raise
+            over.received = signal.SIGALRM
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)

@@ -274,27 +274,19 @@ class _Reached:
         if (module, place) in self.texts:
             return
         if isinstance(node, ast.ClassDef) and _is_data(node):
-            functions = [f for f in node.body if isinstance(f, ast.FunctionDef) and not f.name.startswith("__")]
-            rest = [statement for statement in node.body if statement not in functions]
-            node = ast.ClassDef(**{**dict(ast.iter_fields(node)), "body": rest})
+            node, functions = _apart(node)
             for function in functions:
                 self.waiting.setdefault(function.name, []).append((module, f"{place}.{function.name}", function))
-        self.texts[module, place] = _text(node)
+        facts = _facts(node)
+        self.texts[module, place] = facts.text
         source = _source(module)
         assert source is not None
         package = module if source.file.name == "__init__.py" else module.rpartition(".")[0]
-        local: dict[str, tuple[str, str | None]] = {}
-        names: dict[str, None] = {}
-        for part in _parts(node):
-            if isinstance(part, (ast.Import, ast.ImportFrom)):
-                local |= _imported(part, package)
-            elif isinstance(part, ast.Name):
-                names[part.id] = None
-            elif isinstance(part, ast.Attribute):
-                self.attributes.add(part.attr)
+        local = {name: target for part in facts.imports for name, target in _imported(part, package).items()}
+        self.attributes |= facts.attributes
         for target in local.values():
             self.use(*target)
-        for name in names:
+        for name in facts.names:
             if name in source.definitions:
                 self.follow(module, name)
             elif name in source.imports:
@@ -302,6 +294,34 @@ class _Reached:
         for attribute in self.attributes & set(self.waiting):
             for waiting in self.waiting.pop(attribute, []):
                 self.take(*waiting)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a definition is and uses: its text, names in order, attributes, and imports of its own."""
+
+    text: str
+    names: tuple[str, ...]
+    attributes: frozenset[str]
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+
+
+@cache
+def _facts(node: ast.stmt) -> _Facts:
+    """Known once for all methods that reach the definition."""
+    parts = list(_parts(node))
+    names = dict.fromkeys(part.id for part in parts if isinstance(part, ast.Name))
+    attributes = frozenset(part.attr for part in parts if isinstance(part, ast.Attribute))
+    imports = tuple(part for part in parts if isinstance(part, (ast.Import, ast.ImportFrom)))
+    return _Facts(_text(node), tuple(names), attributes, imports)
+
+
+@cache
+def _apart(node: ast.ClassDef) -> tuple[ast.ClassDef, tuple[ast.FunctionDef, ...]]:
+    """A data class without its functions, and these; those that Python itself calls stay."""
+    functions = tuple(f for f in node.body if isinstance(f, ast.FunctionDef) and not f.name.startswith("__"))
+    rest = [statement for statement in node.body if statement not in functions]
+    return ast.ClassDef(**{**dict(ast.iter_fields(node)), "body": rest}), functions
 
 
 def _is_data(node: ast.ClassDef) -> bool:

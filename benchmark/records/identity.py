@@ -22,7 +22,8 @@ class Trial(BaseModel):
     """What a tuner's trial is besides its cell: its study, the variant that is tuned, its number (0 has the published values), how and
     in which ranges was searched.
 
-    prune_below: (step, DSC) pairs: training ends at a step where the best validation score so far is below.
+    prune_below: (step, DSC) pairs: training ends at a step where the best validation score so far is below. objectives: what was searched
+    for, which the study's name covers. found_at: of the best values of a study at that budget, tried at another, which no study counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,8 @@ class Trial(BaseModel):
     sampler: str
     searched: dict[str, dict[str, Any]]
     prune_below: tuple[tuple[int, float], ...] = ()
+    objectives: tuple[str, ...] = ("dsc",)
+    found_at: int | None = None
 
 
 class Spent(BaseModel):
@@ -84,7 +87,8 @@ class Cell(BaseModel):
         same = self.model_dump(mode="json", exclude={"variant", "labels", "trial", "tuning", "protocol"})
         same["protocol"] = self.protocol.rules()
         if self.kind != "run":
-            same |= {"kind": self.kind, "trial": self.trial and self.trial.model_dump(mode="json")}
+            trial = self.trial and self.trial.model_dump(mode="json", exclude={"objectives", "found_at"})
+            same |= {"kind": self.kind, "trial": trial}
         return digest(same)
 
     @property

@@ -24,8 +24,8 @@ class Records:
     """What stores hold: ``cells``, a row a cell; ``cases``, the long table of metrics (columns ``cell`` and CASE_COLUMNS).
 
     A cell's outcome is "done", "failed", or "unfinished": asked for, and not run to its end yet. Its ``code_hash`` says which code made
-    it; ``kept``, that it was used by a command whose own code was another. notes: sentences on what was left out, and why. The folds of a
-    run are one row (``benchmark.records.folds``); part_of: its name, by the id of each fold's cell.
+    it; ``kept``, that it was used by a command whose own code was another; ``machine``, what it ran on. notes: sentences on what was left
+    out, and why. The folds of a run are one row (``benchmark.records.folds``); part_of: its name, by the id of each fold's cell.
     """
 
     cells: pd.DataFrame
@@ -128,8 +128,14 @@ def _row(folder: CellFolder) -> dict[str, Any]:
             raise BadRecord(f"{folder.path} cannot be read ({error.strerror})") from None
     elif "code" not in record:
         record["code_hash"] = UNKNOWN
-    kept = {"kept": (folder.path / KEPT).exists()}
-    return {"code_hash": UNKNOWN, "ended": ""} | {k: v for k, v in record.items() if k not in NOT_IN_TABLE} | kept
+    more = {"kept": (folder.path / KEPT).exists(), "machine": _machine(record.get("environment") or {})}
+    return {"code_hash": UNKNOWN, "ended": ""} | {k: v for k, v in record.items() if k not in NOT_IN_TABLE} | more
+
+
+def _machine(environment: dict[str, Any]) -> str | None:
+    """What a cell ran on: the GPU's name or cpu, and processor and system; None where the record does not say."""
+    known = [str(environment[key]) for key in ("device", "processor", "platform") if environment.get(key)]
+    return ", ".join(known) or None
 
 
 def _without_earlier_hashes(

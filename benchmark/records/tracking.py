@@ -7,33 +7,28 @@ client of our own: MLflow's global state is the caller's.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import checksum, one_at_a_time
+from benchmark.ground.files import checksum
 from benchmark.ground.redaction import for_records
 from benchmark.records.store import CellFolder, Store
+from benchmark.records.tracking_place import default_uri, place_of
+from benchmark.records.tracking_run import ended_at, log_cell, log_values
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import nn
 
-FOREIGN = ("mlflow", "sqlalchemy", "sqlite3", "alembic")
+FOREIGN = ("mlflow", "sqlalchemy", "sqlite3", "alembic", "psycopg2", "pymysql")
 """Whose errors mean that a tracking server or database cannot be used."""
-
-EXPERIMENT = "ssl-segmentation-benchmark"
-MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
-"""Has MLflow's pages show charts of training, not of language models."""
 
 TAGS = (
     "cell",
@@ -50,9 +45,8 @@ TAGS = (
     "code_hash",
     "ended",
 )
-NUMBERS = ("seconds", "parameters", "passes", "peak_memory_mb", "best_step", "validation")
-AT_ONCE = 900
-"""Metrics sent in one request; MLflow takes 1,000 of everything together."""
+ABANDONED_SECONDS = 60.0
+"""A run that was begun so long ago, and is not at its end, was left half-way; a younger one is another process's."""
 
 QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
@@ -64,30 +58,20 @@ QUIET = {
 """Environment of the client: no chatter, and a server that does not answer is given up after seconds, not minutes."""
 
 
-def default_uri(store: Path) -> str:
-    """A sqlite file in the store."""
-    return f"sqlite:///{store.resolve() / 'mlflow.db'}"
-
-
-def where_installed(uri: str | None, warn: Callable[[str], None]) -> str | None:
-    """The tracking URI; without one, tracking is left out, and that is said, where mlflow is not installed: a compute node needs none."""
-    if uri is not None or importlib.util.find_spec("mlflow"):
-        return uri
-    warn(
-        "note: mlflow is not installed, so nothing is tracked; `python -m benchmark track` catches up from the records where it is"
-    )
-    return "none"
+class NotMirrored(Exception):
+    """A cell cannot be mirrored, and the server can be used: the record, or what MLflow makes of it, is at fault."""
 
 
 class Mirror:
-    """Copies cells' records into an MLflow tracking server; uri None means ``default_uri``, "none" means do nothing.
+    """Copies cells' records into an MLflow tracking server; uri and experiment as in ``place_of``; "none" means do nothing.
 
     Every method raises BadInput where mlflow is not installed or the server does not answer.
     """
 
-    def __init__(self, store: Store, uri: str | None) -> None:
+    def __init__(self, store: Store, uri: str | None, experiment: str | None = None) -> None:
         self.store = store
-        self.uri = default_uri(store.root) if uri is None else uri
+        self.place = place_of(store, uri, experiment)
+        self.uri, self.remote = self.place.uri, self.place.remote
         self._experiment: str | None = None
         self._parents: dict[str, str] = {}
         self._ends: dict[str, int] = {}
@@ -97,11 +81,6 @@ class Mirror:
     def used(self) -> bool:
         """Whether there is tracking at all."""
         return self.uri != "none"
-
-    @property
-    def remote(self) -> bool:
-        """Whether a server answers, which may be down for a while, rather than files."""
-        return self.uri.startswith(("http:", "https:"))
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:
@@ -116,7 +95,7 @@ class Mirror:
                 "--tracking: mlflow is not installed; install the extra `tracking` or pass --tracking none"
             ) from None
         logging.getLogger("mlflow").setLevel(logging.ERROR)
-        if self._experiment is None and (folder := self._folder()):
+        if self._experiment is None and (folder := self.place.folder):
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):  # mlflow would try for minutes
@@ -125,8 +104,8 @@ class Mirror:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if self._experiment is None:
-                    with self._alone():
-                        self._experiment = self._find_experiment(mlflow.MlflowClient(tracking_uri=self.uri))
+                    with self.place.alone():
+                        self._experiment = self.place.find(mlflow.MlflowClient(tracking_uri=self.uri))
                 yield mlflow.MlflowClient(tracking_uri=self.uri)
         except Exception as error:  # MLflow lets some errors of the database through as they are
             if type(error).__module__.partition(".")[0] not in FOREIGN and not isinstance(error, OSError):
@@ -138,24 +117,6 @@ class Mirror:
                 f"--tracking: {self.uri} cannot be used ({reason}); expected an MLflow tracking URI or none"
             ) from None
 
-    def _alone(self) -> contextlib.AbstractContextManager[Any]:
-        """The first look into a sqlite file is one command's at a time: it makes the file's tables, which two at once break."""
-        folder = self._folder()
-        return one_at_a_time(folder / f"{Path(self.uri.partition('?')[0]).name}.lock") if folder else contextlib.nullcontext()
-
-    def _find_experiment(self, client: Any) -> str:
-        found = client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return found.experiment_id
-        folder = self._folder()
-        artifacts = (folder / "mlflow" / "artifacts").as_uri() if folder else None
-        return client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=MODEL_TRAINING)
-
-    def _folder(self) -> Path | None:
-        """Where a sqlite file lies, and files beside it; None of any other URI."""
-        scheme, _, path = self.uri.partition(":///")
-        return Path(path).resolve().parent if scheme == "sqlite" and path else None
-
     def connect(self) -> None:
         """Fail now rather than after hours, if the server cannot be used."""
         if self.used:
@@ -165,50 +126,98 @@ class Mirror:
     def add(self, folder: CellFolder) -> None:
         """Mirror one finished or failed cell. What is there already is left alone; a run of the cell that is left half-way, or is older
         than the record, which the cell has when it ran again, is replaced.
+
+        Raises:
+            NotMirrored: the cell is left out, and the next one may well go.
         """
-        record = folder.record()
-        if not self.used or record is None:
+        if not self.used or folder.record() is None:
             return
+        try:
+            self._add(folder)
+        except Exception as error:  # whatever is wrong with a record or its files
+            if not self._answers():
+                raise
+            cause = error.__context__ if isinstance(error, BadInput) and error.__context__ else error
+            reason = (str(cause).splitlines() or [type(cause).__name__])[0][:300]
+            raise NotMirrored(f"{folder.path} cannot be tracked ({reason}); it is left out") from error
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(Exception), self._client() as client:
+            client.search_runs([self._experiment], max_results=1)
+            return True
+        return False
+
+    def _add(self, folder: CellFolder) -> None:
+        record = folder.read_record()
         content = checksum((folder.path / "record.json").read_bytes())
         with self._client() as client:
             for run in self._find(client, {"cell": record["cell"]}, limit=10):
                 tags = run.data.tags
                 same = tags.get("content") == content
                 newer = tags.get("ended", "") > record.get("ended", "")
-                if run.info.status != "RUNNING" and (same or newer):
+                under_way = time.time() - float(tags.get("mirrored", 0)) < ABANDONED_SECONDS
+                if (run.info.status != "RUNNING" and (same or newer)) or (run.info.status == "RUNNING" and same and under_way):
                     return
                 client.delete_run(run.info.run_id)
-            ended = int((folder.path / "record.json").stat().st_mtime * 1000)
+            ended = ended_at(folder, record)
             tags = {key: str(record[key]) for key in TAGS if record.get(key) is not None}
-            began = ended - int(1000 * record.get("seconds", 0))
+            began = ended - int(1000 * (record.get("seconds") or 0))
             command, revision = for_records(record["command"]), record["environment"]["revision"]
             parent = self._parent(client, command, began)
             tags |= {"revision": revision, "mlflow.source.git.commit": revision, "mlflow.source.name": "benchmark"}
-            tags |= {"mlflow.parentRunId": parent, "content": content}
+            tags |= {"mlflow.parentRunId": parent, "content": content, "mirrored": f"{time.time():.6f}"}
             if record["outcome"] != "done":
                 tags["error"] = record["error"][:5000]
             name = f"{record['variant']} {record['labels']} labels d{record['draw']} s{record['seed']}"
             run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)
-            self._log(client, run.info.run_id, folder, record, ended)
+            if self._is_late(client, run, {"cell": record["cell"], "content": content}):
+                return
+            try:
+                log_cell(client, run.info.run_id, folder, record, ended)
+            except Exception:
+                with contextlib.suppress(Exception):  # the server may be gone
+                    client.delete_run(run.info.run_id)
+                raise
             client.set_terminated(run.info.run_id, "FINISHED" if record["outcome"] == "done" else "FAILED", ended)
             if not self._measuring:
-                self._ends[parent] = max(ended, self._ends.get(parent, 0))
-                client.set_terminated(parent, "FINISHED", self._ends[parent])
+                self._end(client, parent, ended)
 
-    def add_all(self, tell: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Rebuild the mirror from every record of the store, oldest first. tell: called with how many of all cells are there."""
+    def _end(self, client: Any, parent: str, ended: int | None = None) -> None:
+        """Bring a command's run to its end: FAILED where one of its cells has."""
+        self._ends[parent] = max(ended or 0, self._ends.get(parent, 0))
+        failed = self._find(client, {"mlflow.parentRunId": parent, "outcome": "failed"})
+        client.set_terminated(parent, "FAILED" if failed else "FINISHED", self._ends[parent] or None)
+
+    def add_all(self, tell: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
+        """Rebuild the mirror from every record of the store, oldest first; returns a sentence on each cell that was left out.
+
+        tell: called with how many of all cells are there.
+        """
         folders = sorted(self.store.folders(), key=lambda folder: (folder.path / "record.json").stat().st_mtime)
+        left_out = []
         for done, folder in enumerate(folders, 1):
-            self.add(folder)
+            try:
+                self.add(folder)
+            except NotMirrored as problem:
+                left_out.append(str(problem))
             tell(done, len(folders))
+        return left_out
 
-    def add_files(self, command: str, files: list[Path]) -> None:
-        """Attach a command's leaderboard and figures to its parent run."""
-        if self.used and files:
-            with self._client() as client:
-                parent = self._parent(client, command)
-                for file in files:
-                    client.log_artifact(parent, str(file))
+    def add_summary(
+        self,
+        command: str,
+        files: list[Path],
+        params: dict[str, Any] | None = None,
+        metrics: dict[str, float] | None = None,
+    ) -> None:
+        """Put what a command found into its run: reports and figures, best params, effects."""
+        if not self.used:
+            return
+        with self._client() as client:
+            parent = self._parent(client, command)
+            for file in files:
+                client.log_artifact(parent, str(file))
+            log_values(client, parent, params or {}, metrics or {})
 
     def register(self, cell: str, name: str, model: nn.Module, image_shape: tuple[int, int, int]) -> str:
         """Register a cell's network as the next version of the model ``name``, once; returns what was done, in words.
@@ -270,11 +279,20 @@ class Mirror:
             monitor.finish()
             self._measuring = False
             with self._client() as client:
-                client.set_terminated(parent)
+                self._end(client, parent)
 
     def _find(self, client: Any, tags: dict[str, str], limit: int = 1) -> list[Any]:
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         return list(client.search_runs([self._experiment], filter_string=where, max_results=limit))
+
+    def _is_late(self, client: Any, run: Any, tags: dict[str, str]) -> bool:
+        """Whether another process made a run with these tags before this one, which is deleted then: two may look at once and find none."""
+        others = self._find(client, tags, limit=10)
+        first = min([run, *others], key=lambda each: (float(each.data.tags.get("mirrored", 0)), each.info.run_id))
+        if first.info.run_id != run.info.run_id:
+            client.delete_run(run.info.run_id)
+            return True
+        return False
 
     def _parent(self, client: Any, command: str, began: int | None = None) -> str:
         """The run of a command, made where it is missing, as of ``began`` (ms). Its key is a hash: commands may contain quotes."""
@@ -282,78 +300,22 @@ class Mirror:
 
         key = digest(command)
         if key not in self._parents:
-            known = self._find(client, {"kind": "command", "command_hash": key})
+            mine = {"kind": "command", "command_hash": key}
+            known = self._find(client, mine)
             if not known:
-                tags = {"kind": "command", "command_hash": key, "command": command}
+                tags = mine | {"command": command, "mirrored": f"{time.time():.6f}"}
                 name = command.removeprefix("python -m ")[:120]
-                known = [client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)]
-                client.set_terminated(known[0].info.run_id)
+                run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name)
+                client.set_terminated(run.info.run_id)
+                known = self._find(client, mine) if self._is_late(client, run, mine) else [run]
             self._parents[key] = known[0].info.run_id
         return self._parents[key]
-
-    def _log(self, client: Any, run: str, folder: CellFolder, record: dict[str, Any], when: int) -> None:
-        """Params, metrics over steps, scores, the split as dataset input, files and the training curve of one cell."""
-        import mlflow
-        from mlflow.entities import DatasetInput, InputTag, Metric, Param
-
-        settings = record["hparams"] | {key: record[key] for key in ("dataset", "method", "labels", "draw", "seed", "steps")}
-        split = pd.DataFrame({"case": record["labelled"], "use": "labelled"})
-        dataset = mlflow.data.from_pandas(split, name=record["dataset"], digest=record["data_hash"])._to_mlflow_entity()
-        client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-        metrics = []
-        if record["outcome"] == "done":
-            metrics = [Metric(key, float(record[key]), when, 0) for key in NUMBERS if record.get(key) is not None]
-            metrics += [Metric(key, value, when, 0) for key, value in _scores(folder, record).items()]
-            history = pd.read_csv(folder.path / "history.csv")
-            if len(history):  # a method without training has none
-                metrics += _curve_metrics(history, when)
-                client.log_figure(run, _curves(history), "training.png")
-            client.log_artifact(run, str(folder.path / "cases.csv"))
-        client.log_text(run, for_records((folder.path / "record.json").read_text(encoding="utf-8")), "record.json")
-        client.log_batch(run, params=[Param(key, str(value)) for key, value in settings.items()])
-        for start in range(0, len(metrics), AT_ONCE):
-            client.log_batch(run, metrics=metrics[start : start + AT_ONCE])
-
-
-def _scores(folder: CellFolder, record: dict[str, Any]) -> dict[str, float]:
-    """Means of the reported network: ``test/last/dsc`` and the like."""
-    cases = pd.read_csv(folder.path / "cases.csv", dtype={"case": str})
-    headline = cases[(cases["network"] == record["reported"]) & cases["metric"].isin(["dsc", "hd95", "assd", "nsd"])]
-    means = headline.groupby(["test_set", "selection", "metric"])["value"].mean().dropna()
-    return {"/".join(map(str, key)): float(value) for key, value in means.items()}
-
-
-def _curve_metrics(history: pd.DataFrame, when: int) -> list[Any]:
-    """Losses, validation scores and what else the history has, by step."""
-    from mlflow.entities import Metric
-
-    long = history.melt("step").dropna()
-    rows = zip(long["variable"], long["value"].astype(float), long["step"].astype(int), strict=True)
-    return [Metric(f"train/{name}", value, when, step) for name, value, step in rows]
-
-
-def _curves(history: pd.DataFrame) -> Figure:
-    """Losses (left) and validation score (right) over steps; no column with a "/" in its name, which is neither."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    losses, scores = figure.subplots(1, 2)
-    for column in history.columns.drop(["step", "validation"], errors="ignore"):
-        if "/" not in column:
-            losses.plot(history["step"], history[column], label=column)
-    losses.set(xlabel="step", ylabel="loss", yscale="log")
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
-    if "validation" in history:
-        seen = history.dropna(subset="validation")
-        scores.plot(seen["step"], seen["validation"], marker="o")
-    scores.set(xlabel="step", ylabel="validation DSC", ylim=(0, 1))
-    return figure
 
 
 class Follower:
     """Does the mirror's work in a thread of its own while cells run, so that a slow server costs training nothing.
 
-    The first failure ends it for this command, with a warning: the records are there to catch up from.
+    The first failure of the server ends it for this command, with a warning: the records are there to catch up from.
     """
 
     def __init__(self, mirror: Mirror, warn: Callable[[str], None]) -> None:
@@ -368,6 +330,8 @@ class Follower:
             if not self.broken.is_set():
                 try:
                     self.mirror.add(folder)
+                except NotMirrored as problem:
+                    self.warn(f"warning: {problem}")
                 except Exception as error:  # whatever MLflow and its drivers raise, the grid goes on
                     self.give_up(error)
 

@@ -43,7 +43,8 @@ Finished = Literal["renew", "keep", "again"]
 class Session:
     """Runs a grid at a site and mirrors its records to MLflow.
 
-    tracking: an MLflow URI; "none": no tracking; None: sqlite beside the store. ``system_metrics``: log the machine's load, too.
+    tracking: an MLflow URI; "none": no tracking; None: sqlite beside the store. experiment: MLflow's, where it is not the usual one.
+    ``system_metrics``: log the machine's load, too.
     finished: what becomes of finished cells; those of other code run again ("renew"), are used as they are ("keep"), or all run again
     ("again").
     """
@@ -56,11 +57,12 @@ class Session:
         tracking: str | None,
         console: Console,
         finished: Finished = "renew",
+        experiment: str | None = None,
     ) -> None:
         self.store = Store(store)
         self.site = site
         self.finished = finished
-        self.mirror = Mirror(self.store, tracking)
+        self.mirror = Mirror(self.store, tracking, experiment)
         self.follower = Follower(self.mirror, self._warn)
         self.system_metrics = False
         self.console = console
@@ -201,7 +203,7 @@ class Session:
     def report(self) -> tuple[pd.DataFrame, list[Path]]:
         """The leaderboard of this session's cells; and the files of the whole store's report, written and mirrored."""
         from reports.tables.leaderboard import leaderboard
-        from reports.writing.leaderboard import can_draw, write_leaderboard
+        from reports.writing.leaderboard import can_draw, write_label_efficiency, write_leaderboard
 
         files: list[Path] = []
         if not can_draw():
@@ -212,10 +214,23 @@ class Session:
             records = collect(self.store)
             for note in records.notes:
                 self._warn(f"note: {note}")
-            files = write_leaderboard(leaderboard(records), self.store.report)
-            if self.todo and not self.follower.broken.is_set():
-                self.mirror.add_files(self.cells[0].command, files)
+            table = leaderboard(records)
+            files = write_leaderboard(table, self.store.report) + write_label_efficiency(table, self.store.report / "figures")
+            if self.todo:
+                self.track_summary(self.cells[0].command, files)
         return leaderboard(self.records()), files
+
+    def track_summary(
+        self,
+        command: str,
+        files: list[Path],
+        params: dict[str, Any] | None = None,
+        metrics: dict[str, float] | None = None,
+    ) -> None:
+        """Put what a command found into its MLflow run."""
+        with self._tolerant():
+            if not self.follower.broken.is_set():
+                self.mirror.add_summary(command, files, params, metrics)
 
     def register(self, name: str) -> None:
         """Register the network of the cell that did best on the validation cases as the MLflow model ``name``."""

@@ -42,6 +42,7 @@ class SlicesACDC(Layout):
     """
 
     spacing_known = False
+    facts = ("slices as the files hold them, spacing not stored",)
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -49,7 +49,7 @@ def header_of(path: Path) -> Grid:
 
 
 def values_of(path: Path, mask: bool = False, frame: int | None = None) -> tuple[np.ndarray, Grid]:
-    """The file's values (C, X, Y, Z) as stored or scaled, and its grid.
+    """The file's values (C, X, Y, Z), float32 but for masks and pictures, and its grid.
 
     mask: class numbers are expected, in one channel. frame: the one of a NIfTI series to read, from 0.
 
@@ -64,16 +64,29 @@ def values_of(path: Path, mask: bool = False, frame: int | None = None) -> tuple
     if ending in ITK or path.is_dir():
         from datasets.formats import itk
 
-        values, grid = itk.values_of(path)
+        values, grid = itk.values_of(path, mask)
     elif ending in NIFTI:
         from datasets.formats import nifti
 
-        values, grid = nifti.values_of(path, frame)
+        values, grid = nifti.values_of(path, mask, frame)
     else:
         raise unknown(path)
     if mask and grid.channels != 1:
-        raise BadInput(f"{path} has {grid.channels} channels; expected 3 axes of class numbers; write one number a voxel")
+        raise BadInput(
+            f"{path} has {grid.channels} channels; expected 3 axes of class numbers; write one class number a voxel, not a channel a class"
+        )
     return values, grid
+
+
+def parts_of(path: Path) -> list[Path]:
+    """All files of an image: a folder's, and the one that a detached header names.
+
+    Raises:
+        BadInput: the header names no file beside it.
+    """
+    from datasets.formats import itk
+
+    return itk.parts_of(path)
 
 
 def unknown(path: Path) -> BadInput:

@@ -84,12 +84,16 @@ def turned_values(values: np.ndarray, turn: np.ndarray) -> np.ndarray:
     return np.asarray(orientations.apply_orientation(values, turn))
 
 
-def check_size(path: Path, shape: Sequence[int], itemsize: int) -> None:
-    """Raises BadInput where a header claims no voxel, more than may be read, or more bytes than the file can hold, however well packed."""
+def check_size(path: Path, shape: Sequence[int], itemsize: int, stored: int | None = None) -> None:
+    """Raises BadInput where a header claims no voxel, more than may be read, or more bytes than its file can hold, however well packed.
+
+    stored: bytes of all its files, where it has several.
+    """
     if not 0 < prod(shape) <= MAX_VOXELS:
-        raise BadInput(f"{path} declares {prod(shape)} voxels; expected 1 to {MAX_VOXELS}; replace the file")
-    if prod(shape) * itemsize > most_from(path.stat().st_size):
-        found = f"declares {prod(shape) * itemsize} bytes and stores {path.stat().st_size}"
+        raise BadInput(f"{path} declares {prod(shape)} voxels; expected 1 to {MAX_VOXELS}; crop or resample it")
+    stored = path.stat().st_size if stored is None else stored
+    if prod(shape) * itemsize > most_from(stored):
+        found = f"declares {prod(shape) * itemsize} bytes and stores {stored}"
         raise BadInput(f"{path} {found}; expected an image that is all there; replace the file")
 
 

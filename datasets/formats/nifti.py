@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark.ground.errors import BadInput
 from datasets.formats.grid import Grid, canonical_grid, check_size, show, turned_values
-from datasets.readers import MAX_SPACING, MIN_SPACING, check_file
+from datasets.readers import MAX_SPACING, MIN_SPACING, check_file, slabs
 
 MAX_EXTENSION_BYTES = 16 * 2**20
 HEADER_BYTES = 176
@@ -28,7 +28,11 @@ UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 AGREE = 0.01
 """By what share two spacings may differ that say the same."""
 
+MOST_TURNED = 2.0
+"""Degrees between a header's two forms that are not told."""
+
 SPACING, UNIT = "the header's pixdim disagrees with the affine, which is used", "the header's unit is not mm"
+QFORM = "the header's qform disagrees with its sform, which is used"
 
 
 def header_of(path: Path) -> Grid:
@@ -41,8 +45,10 @@ def header_of(path: Path) -> Grid:
         return grid
 
 
-def values_of(path: Path, frame: int | None = None) -> tuple[np.ndarray, Grid]:
-    """A NIfTI volume: values (C, X, Y, Z) as stored or scaled, and its grid. frame: the one of a 4-D series to read, from 0.
+def values_of(path: Path, mask: bool = False, frame: int | None = None) -> tuple[np.ndarray, Grid]:
+    """A NIfTI volume: values (C, X, Y, Z), scaled as the header says, and its grid; float32, or a mask's own integers.
+
+    frame: the one of a 4-D series to read, from 0.
 
     Raises:
         BadInput: as ``header_of``; the values are no real numbers, or there is no such frame.
@@ -51,15 +57,27 @@ def values_of(path: Path, frame: int | None = None) -> tuple[np.ndarray, Grid]:
         if frame is not None:
             if not (0 <= frame < grid.channels and len(stored.shape) == 4):
                 raise BadInput(f"{path} has shape {stored.shape}; expected a frame {frame} of a 4-D series; replace the file")
-            values = np.asarray(stored.dataobj[..., frame])
             grid = replace(grid, channels=1)
-        else:
-            values = np.asarray(stored.dataobj)
-        values = values.reshape(*_space(stored.shape), grid.channels)
-        values = np.moveaxis(turned_values(values, turn), -1, 0)
-    if values.dtype.kind not in "uif":
-        raise BadInput(f"{path} is of type {values.dtype}; expected real numbers; replace the file")
+        kept = stored.get_data_dtype()
+        if kept.kind not in "uif":
+            raise BadInput(f"{path} is of type {kept}; expected real numbers; write it as integers or floats, a file a channel")
+        whole = mask and kept.kind in "ui" and stored.dataobj.slope == 1 and stored.dataobj.inter == 0
+        x, y, z = _space(stored.shape)
+        values = np.empty((grid.channels, z, y, x), (kept if kept.itemsize < 8 else np.int32) if whole else np.float32)
+        for channel, there in enumerate(values):
+            for part in slabs(there.shape):
+                voxels = _slab(stored, part, channel if frame is None else frame)
+                if whole and kept.itemsize == 8 and np.abs(voxels).max() > np.iinfo(np.int32).max:
+                    raise BadInput(f"{path}: the label holds {voxels.max()}; expected class numbers; check that it is a mask")
+                there[part] = voxels.T.reshape(-1, y, x)
+        values = np.moveaxis(turned_values(np.moveaxis(values, 0, -1).transpose(2, 1, 0, 3), turn), -1, 0)
     return values, grid
+
+
+def _slab(stored: Any, part: slice, channel: int) -> np.ndarray:
+    """Planes of a channel: (X, Y, planes), or (X, Y) of a file with two axes."""
+    there = {2: (), 3: (part,), 4: (part, channel), 5: (part, 0, channel)}[len(stored.shape)]
+    return np.asarray(stored.dataobj[(slice(None), slice(None), *there)])
 
 
 @contextmanager
@@ -106,6 +124,8 @@ def _grid(path: Path, stored: Any, header: Any) -> tuple[Grid, np.ndarray]:
             affine = np.diag([scale, scale, scale, 1.0]) @ affine
     if not np.allclose(pixdim, sizes, rtol=AGREE, atol=0):  # NaN compares false
         remarks.append((SPACING, f"pixdim {show(pixdim)}, affine {show(sizes)} mm"))
+    elif apart := _other_form(header, sizes):
+        remarks.append((QFORM, apart))
     channels = int(np.prod(stored.shape[3:], dtype=int))
     grid, turn = canonical_grid(path, _space(stored.shape), channels, affine, remarks)
     grid = replace(grid, stored=np.asarray(stored.affine, float), unit=int(header["xyzt_units"]) & 7)
@@ -113,6 +133,27 @@ def _grid(path: Path, stored: Any, header: Any) -> tuple[Grid, np.ndarray]:
     if grid.codes == "RAS" and len(zooms) == 3 and np.allclose(zooms, grid.spacing, rtol=1e-5, atol=0):
         grid = replace(grid, spacing=(zooms[0], zooms[1], zooms[2]))  # the same number, without the rounding of a rotation
     return grid, turn
+
+
+def _other_form(header: Any, sizes: np.ndarray) -> str:
+    """Where the qform puts the voxels, if that is elsewhere than the sform does: by whose turn another program goes is not known."""
+    from nibabel.orientations import aff2axcodes
+
+    if not (int(header["sform_code"]) and int(header["qform_code"])):
+        return ""
+    try:
+        qform, sform = header.get_qform(), header.get_sform()
+    except ValueError:  # a quaternion that is none
+        return ""
+    codes = ["".join(code or "?" for code in aff2axcodes(form)) for form in (qform, sform)]
+    if codes[0] != codes[1]:
+        return f"qform {codes[0]}, sform {codes[1]}"
+    cosine = np.clip((qform[:3, :3] * sform[:3, :3]).sum(0) / sizes**2, -1, 1)
+    if (turned := np.degrees(np.arccos(cosine)).max()) > MOST_TURNED:
+        return f"axes turned by {turned:.1f} degrees"
+    if np.abs(qform[:3, 3] - sform[:3, 3]).max() > sizes.max():
+        return f"origin {show(qform[:3, 3])}, {show(sform[:3, 3])} mm"
+    return ""
 
 
 def _space(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,8 +3,8 @@
 Liu, Henderson, Gu, Dai, Deligianni: "Learning Semi-Supervised Medical Image Segmentation from Spatial Registration", WACV 2025. A
 re-implementation from the published description; each hyper-parameter says whether it is known, from an ancestor, or our choice.
 
-Deviations from its ancestor MCSC: the networks are trained by the protocol's optimiser (there AdamW; the projector has it here, too); the
-Swin-UNet starts at random, without drop-path (there ImageNet weights and .2).
+Deviations from its ancestor MCSC: the U-Net is trained by the protocol's optimiser (there AdamW, which the Swin-UNet and the projector have
+here, too); the Swin-UNet starts at random, without drop-path (there ImageNet weights and .2).
 """
 
 from __future__ import annotations

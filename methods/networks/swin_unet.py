@@ -7,12 +7,13 @@ from monai.networks.nets.swin_unetr import PatchMergingV2, SwinTransformerBlock,
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.networks.adamw import TrainedByAdamW
 from methods.networks.network import Network
 
 PIXEL_CHANNELS = 3
 
 
-class SwinUNet(Network):
+class SwinUNet(Network, TrainedByAdamW):
     """Swin-UNet, Cao et al., ECCV workshops 2022, with MONAI's Swin blocks, randomly initialised.
 
     The full size (embed 96, depths 2 2 2 2, heads 3 6 12 24, window 7, patch 4) has 27 M parameters. The decoder mirrors the
@@ -20,8 +21,11 @@ class SwinUNet(Network):
     first patch expansion and no further block. A grey image is repeated to three channels, more channels are taken as they are.
     Images (N, channels, H, W) of any size: they are padded to a multiple of the deepest stride and the result is cropped again.
     Features are at 1/patch of the resolution, before the last patch expansion, which belongs to the head.
-    Deviations from it in CTCT and MCSC: no drop-path (there .2), no ImageNet weights in the encoder (there those of Swin-T).
+    Deviations from it in CTCT and MCSC: no drop-path (there .2), no ImageNet weights in the encoder (there those of Swin-T). Without these
+    it learns next to nothing by the protocol's gradient descent, so that AdamW trains it (as in MCSC, at .0001 from ImageNet weights).
     """
+
+    rate, decay = 1e-3, 5e-4
 
     def __init__(
         self,

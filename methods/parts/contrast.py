@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from datasets.slices import IGNORE, Batch
 from methods.method import Method, Step, tunable
-from methods.parts.adamw import TrainedByAdamW
+from methods.networks.adamw import TrainedByAdamW
 from methods.parts.observed import Observed
 
 HIDDEN, EMBEDDING = 256, 128

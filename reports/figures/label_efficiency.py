@@ -2,82 +2,94 @@
 
 from __future__ import annotations
 
-import textwrap
-from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
-from reports.figures.style import STYLE, look, save
-from reports.tables.comparable import SECTION
-from reports.tables.wording import TRACK
+from reports.figures.marks import mark, panel
+from reports.figures.style import fold, look
 
-SIDE_BY_SIDE = 3  # facets in a row
-LEGEND_WIDTH, TITLE_WIDTH = 24, 56  # characters; what is longer is folded
-STEP, SPREAD = 0.06, 0.4  # between variants at a budget, at most in all: so that their intervals do not cover each other
+ACROSS = 5
+WIDTH, HEIGHT = 2.15, 1.9
+"""Panels in a row, and inches of one."""
+
+STEP = 0.07
+"""Between a variant and the baseline at a budget: so that their intervals do not cover each other."""
 
 
-def label_efficiency(table: pd.DataFrame, stem: Path) -> list[Path]:
-    """DSC against labelled cases: a line per variant with its 95 % intervals, a facet per dataset, protocol and test set.
+def label_efficiency(table: pd.DataFrame, baseline: str, numbers: dict[str, int]) -> Figure:
+    """A panel per variant: its DSC against labelled cases, with 95 % intervals, beside the baseline's and, grey, all others'.
 
-    Budgets stand at equal distances. The legend says at which budgets every run of a variant failed.
+    Budgets stand at equal distances. A title says at which budgets every run of the variant failed.
 
     Args:
-        table: what ``leaderboard`` returns, with the reported network alone.
-        stem: where to write, without suffix.
-
-    Returns:
-        The files written, PNG and SVG.
+        table: what ``leaderboard`` returns, of one section.
     """
-    facets = list(table.groupby(SECTION, sort=False))
-    lead = table["dsc"] - table.groupby([*SECTION, "labels"])["dsc"].transform(
-        "mean"
-    )  # fair to who has not run at every budget
+    lead = table["dsc"] - table.groupby("labels")["dsc"].transform("mean")  # fair to who has not run at every budget
     variants = list(lead.groupby(table["variant"]).mean().sort_values(ascending=False, na_position="last").index)
-    columns = min(SIDE_BY_SIDE, len(facets))
-    rows = -(-len(facets) // columns)
-    with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
-        size = (2.4 + 4.0 * columns, 0.3 + 3.3 * rows)
-        figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
-        for axes in grid.flat[len(facets) :]:
-            axes.remove()
-        for axes, ((dataset, _, kind, test_set), part) in zip(grid.flat, facets, strict=False):
-            _draw_facet(axes, part, variants)
-            protocol = part["protocol_title"].iloc[0]
-            title = f"{dataset}: {test_set}, protocol {protocol}{TRACK[str(kind)]}"
-            axes.set_title(textwrap.fill(title, TITLE_WIDTH), loc="left", fontsize="medium")
-        for axes in grid[:, 0]:
-            axes.set_ylabel("DSC (%) with 95 % interval")
-        handles = [Line2D([], [], label=_name(table, variant), **look(i)) for i, variant in enumerate(variants)]
-        figure.legend(handles=handles, loc="outside right upper", frameon=False)
-        paths = save(figure, stem)
-        plt.close(figure)
-    return paths
+    shown = [variant for variant in variants if variant != baseline] or variants
+    budgets = sorted(table["labels"].unique())
+    lines = {variant: table[(table["variant"] == variant) & table["dsc"].notna()].sort_values("labels") for variant in variants}
+    across = min(ACROSS, len(shown))
+    rows = -(-len(shown) // across)
+    title = max(fold(variant).count("\n") + 1 for variant in shown)
+    with sns.axes_style("whitegrid"):
+        size = (0.5 + WIDTH * across, 0.3 + (HEIGHT + 0.17 * title) * rows)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, across, sharey=True, squeeze=False)
+    for axes in grid.flat[len(shown) :]:
+        axes.remove()
+    for axes, variant in zip(grid.flat, shown, strict=False):
+        others = [_points(lines[name], budgets)[:2].T for name in variants if name not in (variant, baseline)]
+        axes.add_collection(LineCollection([line for line in others if len(line)], colors="0.86", linewidths=0.8, zorder=1))
+        for name, shift in {baseline: -STEP / 2, variant: STEP / 2}.items():
+            if name in lines:
+                _draw(axes, lines[name], budgets, shift, look(numbers[name]))
+        _label(axes, table, budgets)
+        failed = table.loc[(table["variant"] == variant) & (table["runs_done"] == 0), "labels"].unique()
+        note = f" (failed at {', '.join(map(str, failed))})" if len(failed) else ""
+        axes.set_title(fold(variant + note, 28), loc="left", fontsize="small", color=look(numbers[variant])["color"])
+        panel(axes, "; ".join(_seen(lines[name], name) for name in dict.fromkeys((variant, baseline)) if name in lines))
+    return figure
 
 
-def _draw_facet(axes: Axes, part: pd.DataFrame, variants: list[str]) -> None:
-    """Lines and intervals of one dataset, protocol and test set."""
-    budgets = sorted(part["labels"].unique())
-    step = min(STEP, SPREAD / len(variants))
-    for number, variant in enumerate(variants):
-        line = part[(part["variant"] == variant) & part["dsc"].notna()].sort_values("labels")
-        shift = step * (number - (len(variants) - 1) / 2)
-        positions = [budgets.index(labels) + shift for labels in line["labels"]]
-        style = look(number)
-        axes.plot(positions, 100 * line["dsc"], markersize=5, **style)
-        axes.vlines(positions, 100 * line["dsc_low"], 100 * line["dsc_high"], color=style["color"], linewidth=1.5)
-    everything = part["train_cases"].max()
+def _points(line: pd.DataFrame, budgets: list[int]) -> np.ndarray:
+    """(4, n): place of the budget, DSC, and the ends of its interval, in percent."""
+    places = [budgets.index(labels) for labels in line["labels"]]
+    return np.array([places, *(100 * line[["dsc", "dsc_low", "dsc_high"]].to_numpy(dtype=float).T)], dtype=float)
+
+
+def _draw(axes: Axes, line: pd.DataFrame, budgets: list[int], shift: float, style: dict[str, Any]) -> None:
+    """A variant's line with its intervals."""
+    if line.empty:
+        return
+    places, scores, low, high = _points(line, budgets)
+    variant = str(line["variant"].iloc[0])
+    said = [
+        f"{variant}, {labels} labelled: {score:.1f} %" + ("" if np.isnan(start) else f" ({start:.1f} to {end:.1f})")
+        for labels, score, start, end in zip(line["labels"], scores, low, high, strict=True)
+    ]
+    mark(axes.plot(places + shift, scores, markersize=4.5, linewidth=1.4, **style)[0], variant, *said)
+    mark(axes.vlines(places + shift, low, high, color=style["color"], linewidth=1.3), variant)
+
+
+def _label(axes: Axes, table: pd.DataFrame, budgets: list[int]) -> None:
+    everything = table["train_cases"].max()
     axes.set_xticks(range(len(budgets)), [f"{labels} (all)" if labels == everything else f"{labels}" for labels in budgets])
-    axes.set_xlim(-0.5, len(budgets) - 0.5)
+    axes.set_xlim(-0.4, len(budgets) - 0.6)
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("labelled cases")
+    axes.tick_params(labelsize="x-small", labelleft=True)
+    axes.set_xlabel("labelled cases", fontsize="x-small")
+    axes.set_ylabel("DSC (%)", fontsize="x-small")
 
 
-def _name(table: pd.DataFrame, variant: str) -> str:
-    """The variant's text in the legend."""
-    failed = table.loc[(table["variant"] == variant) & (table["runs_done"] == 0), "labels"].unique()
-    note = f" (failed at {', '.join(map(str, failed))})" if len(failed) else ""
-    return textwrap.fill(variant.replace(",", ", ") + note, LEGEND_WIDTH)
+def _seen(line: pd.DataFrame, name: str) -> str:
+    if line.empty:
+        return f"{name}: no score"
+    scores = [f"{100 * dsc:.1f} % with {labels}" for labels, dsc in zip(line["labels"], line["dsc"], strict=True)]
+    return f"{name}: DSC {', '.join(scores)} labelled"

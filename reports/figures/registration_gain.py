@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from reports.figures.panels import legend, marker, panel_per_budget
+from reports.figures.marks import mark
+from reports.figures.panels import dot, legend, panel_per_budget
 from reports.tables.comparison import Field, baseline_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def uses_registration(hparams: Any) -> bool:
     return isinstance(hparams, dict) and bool(hparams.get("rsl") or hparams.get("reps"))
 
 
-def registration_gain(found: list[Field], records: Records, baseline: str) -> Figure | None:
+def registration_gain(found: list[Field], records: Records, baseline: str, numbers: dict[str, int]) -> Figure | None:
     """Gain over the baseline of every method with a registration term, a dot per test case, against the DSC of registration alone.
 
     Registration alone is ``label_propagation`` on the same case and the same runs. rho: Spearman's correlation. None where it, the
@@ -39,20 +40,23 @@ def registration_gain(found: list[Field], records: Records, baseline: str) -> Fi
     panels_of = [(field, variants) for field, variants in panels_of if variants]
     if not panels_of:
         return None
-    figure, panels = panel_per_budget([field for field, _ in panels_of], 3.2, 3.2)
+    seen = [f"gain over {base} of {', '.join(variants)}, by the DSC of registration alone." for _, variants in panels_of]
+    figure, panels = panel_per_budget([field for field, _ in panels_of], seen, 2.9, 2.6)
     names = sorted({variant for _, variants in panels_of for variant in variants})
     for axes, (field, variants) in zip(panels, panels_of, strict=True):
         of = dict(zip(field.variants, 100 * field.means, strict=True))
         for variant in variants:
-            gain, style = of[variant] - of[base], marker(names.index(variant))
+            gain, style = of[variant] - of[base], dot(numbers[variant])
             known = ~np.isnan(gain) & ~np.isnan(of[alone])
             rho = spearmanr(of[alone][known], gain[known]).statistic if known.sum() > 2 else np.nan
             text = f"rho {rho:+.2f}" if not np.isnan(rho) else None
-            axes.plot(of[alone], gain, markersize=5, alpha=0.8, label=text, **style)
+            dots = axes.plot(of[alone][known], gain[known], markersize=5, alpha=0.8, label=text, **style)[0]
+            cases = [case for case, there in zip(field.cases, known, strict=True) if there]
+            mark(dots, variant, *(f"{variant}, {case}: {points:+.1f}" for case, points in zip(cases, gain[known], strict=True)))
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_xlabel("DSC (%) of registration alone")
+        axes.set_xlabel("DSC (%) of registration alone", fontsize="small")
+        axes.set_ylabel(f"DSC points over {base}", fontsize="small")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="x-small", frameon=True, framealpha=0.7, handletextpad=0.1)
-    panels[0].set_ylabel(f"DSC points over {base}")
-    legend(figure, names, marker)
+    legend(figure, names, dot, numbers)
     return figure

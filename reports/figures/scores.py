@@ -1,14 +1,15 @@
-"""The scores of a section: every case, differences, classes, runs, ranks."""
+"""The scores of a section: every case, differences, classes, runs."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 
-from reports.figures.panels import BETTER, ROW_HEIGHT, TIED, WORSE, heatmap, name_rows, panel_per_budget
+from reports.figures.marks import mark
+from reports.figures.panels import BETTER, CELL, TIED, WORSE, heatmap, in_order, name_rows, panel_per_budget
 from reports.tables import comparison
 from reports.tables.case_scores import reported_cases
 from reports.tables.comparable import SECTION, rows_of
@@ -20,35 +21,56 @@ if TYPE_CHECKING:
 
 def every_case(found: list[Field]) -> Figure:
     """DSC of every test case, a row per variant, a dot per case (mean over its runs); the bar is the mean."""
-    figure, panels = panel_per_budget(found, 3.4, ROW_HEIGHT * max(len(f.variants) for f in found))
+    seen = []
+    for field in found:
+        scores = 100 * field.means
+        lowest = np.nanmin(scores)
+        where = field.variants[int(np.argwhere(scores == lowest)[0, 0])]
+        seen.append(f"mean DSC {in_order(field.variants, np.nanmean(scores, 1), ' %')}; worst case {lowest:.0f} % by {where}.")
+    figure, panels = panel_per_budget(found, seen, 2.1, 0.0, [list(field.variants) for field in found])
     for axes, field in zip(panels, found, strict=True):
         spread = np.linspace(-0.28, 0.28, len(field.cases))
-        for row, scores in enumerate(field.means):
-            axes.scatter(100 * scores, row + spread, s=9, color=BETTER, alpha=0.55, linewidths=0)
-            axes.plot([100 * np.nanmean(scores)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)
+        for row, (variant, scores) in enumerate(zip(field.variants, 100 * field.means, strict=True)):
+            dots = axes.plot(scores, row + spread, "o", markersize=3, color=BETTER, alpha=0.6, markeredgewidth=0)[0]
+            known = [(case, score) for case, score in zip(field.cases, scores, strict=True) if not np.isnan(score)]
+            mark(dots, variant, *(f"{variant}, {case}: {score:.1f} %" for case, score in known))
+            middle = np.nanmean(scores)
+            bar = axes.plot([middle] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)[0]
+            mark(bar, variant, f"{variant}: mean {middle:.1f} %")
         name_rows(axes, list(field.variants))
-        axes.set_xlabel("DSC (%) of a case")
+        axes.set_xlabel("DSC (%) of a case", fontsize="small")
         axes.set_xlim(-2, 102)
     return figure
 
 
 def differences(found: list[Field], baseline: str) -> Figure | None:
     """Difference from the baseline with its 95 % interval, a row per variant; None where it has not run."""
-    tables = [(field, field.ranked.against(baseline_of(baseline, field.section))) for field in found]
+    tables = [
+        (
+            field,
+            field.ranked.against(baseline_of(baseline, field.section)).sort_values("shift", ascending=False, ignore_index=True),
+        )
+        for field in found
+    ]
     tables = [(field, table) for field, table in tables if len(table)]
     if not tables:
         return None
-    figure, panels = panel_per_budget([f for f, _ in tables], 3.4, ROW_HEIGHT * max(len(table) for _, table in tables))
+    seen = [f"DSC points over {baseline}: {in_order(table['variant'], 100 * table['shift'])}." for _, table in tables]
+    figure, panels = panel_per_budget([f for f, _ in tables], seen, 2.1, 0.0, [list(table["variant"]) for _, table in tables])
     for axes, (_, table) in zip(panels, tables, strict=True):
-        table = table.sort_values("shift", ascending=False, ignore_index=True)
         for row in rows_of(table):
             colour = {comparison.BETTER: BETTER, comparison.WORSE: WORSE}.get(row.verdict, TIED)
+            said = f"{row.variant}: {100 * row.shift:+.1f} points"
             if not np.isnan(row.shift_low):
-                axes.plot([100 * row.shift_low, 100 * row.shift_high], [row.Index] * 2, color=colour, linewidth=1.8)
-            axes.plot(100 * row.shift, row.Index, "o", color=colour, markersize=5)
+                ends = [100 * row.shift_low, 100 * row.shift_high]
+                said += f" ({ends[0]:+.1f} to {ends[1]:+.1f}), {row.verdict}"
+                mark(axes.plot(ends, [row.Index] * 2, color=colour, linewidth=1.8)[0], row.variant, said)
+            filled = "full" if row.verdict in (comparison.BETTER, comparison.WORSE) else "none"
+            dot = axes.plot(100 * row.shift, row.Index, "o", color=colour, markersize=5, fillstyle=filled)[0]
+            mark(dot, row.variant, said)
         axes.axvline(0, color="black", linewidth=0.8)
         name_rows(axes, list(table["variant"]))
-        axes.set_xlabel(f"DSC points over {baseline}")
+        axes.set_xlabel(f"DSC points over {baseline}", fontsize="small")
     return figure
 
 
@@ -59,43 +81,36 @@ def by_class(found: list[Field], records: Records) -> Figure:
     case = scores.groupby(["labels", "variant", "class", "cell", "case"], observed=True)["value"].mean()
     means = case.groupby(["labels", "variant", "class"], observed=True).mean().unstack("class")
     classes = list(map(str, means.columns))
-    figure, panels = panel_per_budget(
-        found, 0.9 + 0.62 * len(classes) + 1.2, ROW_HEIGHT * max(len(f.variants) for f in found) + 0.5
-    )
-    for axes, field in zip(panels, found, strict=True):
-        values = 100 * means.loc[field.labels].reindex(list(field.variants)).to_numpy()
-        heatmap(axes, values, list(field.variants), classes, cmap="viridis", vmin=0, vmax=100)
-    return figure
+    tables = [100 * means.loc[field.labels].reindex(list(field.variants)).to_numpy() for field in found]
+    seen = [_worst(values, field.variants, classes) for values, field in zip(tables, found, strict=True)]
+    return _maps(found, tables, seen, [classes] * len(found))
 
 
 def by_run(found: list[Field]) -> Figure:
     """Mean DSC in each run: how much the draw and the seed matter beside the method."""
-    runs = max(len(field.runs) for field in found)
-    width = 0.45 if runs <= 6 else 0.2
-    figure, panels = panel_per_budget(
-        found, 1.9 + width * runs, ROW_HEIGHT * max(len(f.variants) for f in found) + 0.4, sharex=False
-    )
-    for axes, field in zip(panels, found, strict=True):
-        with np.errstate(all="ignore"):
-            values = 100 * np.ma.masked_invalid(field.scores).mean(2).filled(np.nan)
-        names = [f"d{draw} s{seed}" if runs <= 6 else "" for draw, seed in field.runs]
-        heatmap(axes, values, list(field.variants), names, cmap="viridis", vmin=0, vmax=100)
-    return figure
+    names = [[f"d{draw} s{seed}" for draw, seed in field.runs] for field in found]
+    with np.errstate(all="ignore"):
+        tables = [100 * np.ma.masked_invalid(field.scores).mean(2).filled(np.nan) for field in found]
+    seen = [_worst(values, field.variants, of) for values, field, of in zip(tables, found, names, strict=True)]
+    return _maps(found, tables, seen, names)
 
 
-def ranking(field: Field) -> Figure:
-    """One budget: how often each variant takes each rank when other runs and cases are drawn, and which pairs differ (Holm-adjusted p)."""
-    size = len(field.variants)
-    side = 1.4 + 0.27 * size
-    with sns.axes_style("white"):
-        figure = Figure(figsize=(2 * side + 3.4, side + 0.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-    names, ranks = list(field.variants), list(map(str, range(1, size + 1)))
-    heatmap(left, np.round(100 * field.ranks.frequency), names, ranks, cmap="Blues", vmin=0, vmax=100)
-    left.set_title("how often (%) at each rank", loc="left", fontsize="medium")
-    image = heatmap(right, field.p_values, names, names, ".2f", cmap="magma", vmin=0, vmax=0.2)
-    figure.colorbar(image, ax=right, label="Holm-adjusted p")
-    right.tick_params(axis="x", labelrotation=90)
-    right.set_title("paired tests over runs and cases", loc="left", fontsize="medium")
-    figure.suptitle(f"{field.labels} labelled", x=0.01, ha="left", fontsize="medium")
+def _worst(values: np.ndarray, variants: tuple[str, ...], columns: list[str]) -> str:
+    """The ends of a map in words."""
+    ends = []
+    for word, place in (("highest", np.nanargmax(values)), ("lowest", np.nanargmin(values))):
+        row, column = np.unravel_index(place, values.shape)
+        ends.append(f"{word} {values[row, column]:.0f} % by {variants[row]} in {columns[column]}")
+    return f"mean DSC {', '.join(ends)}."
+
+
+def _maps(found: list[Field], tables: list[np.ndarray], seen: list[str], columns: list[list[str]]) -> Figure:
+    """Maps of DSC (%), a panel per budget."""
+    below = 0.075 * max(len(name) for names in columns for name in names)
+    width = max(CELL * max(map(len, columns)), 1.0)
+    rows = [list(field.variants) for field in found]
+    figure, panels = panel_per_budget(found, seen, width, below, rows, sharex=False)
+    for axes, values, names, of in zip(panels, tables, columns, rows, strict=True):
+        lowest = math.floor(min(np.nanmin(table) for table in tables) / 10) * 10
+        heatmap(axes, values, of, names, cmap="viridis", vmin=lowest, vmax=100)
     return figure

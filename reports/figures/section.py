@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.figure import Figure
 
+from reports.figures.label_efficiency import label_efficiency
 from reports.figures.published import against_published
+from reports.figures.ranking import ranking
 from reports.figures.registration_gain import PROPAGATION, registration_gain
-from reports.figures.scores import by_class, by_run, differences, every_case, ranking
+from reports.figures.scores import by_class, by_run, differences, every_case
 from reports.figures.training import cost, training
-from reports.tables.comparison import Field
+from reports.tables.comparable import SECTION
+from reports.tables.comparison import Field, baseline_of
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records
 
 
-WHY_NOT_STARS = "colours say only whether the Holm-adjusted p is below .05"
+WHY_NOT_STARS = "filled and coloured where the Holm-adjusted p is below .05"
+OVERVIEW = (
+    "DSC against labelled cases with 95 % intervals (over runs and cases; over cases only where one run is done), a panel a method beside"
+    " {baseline}; grey: the others."
+)
 
 
 @dataclass(frozen=True)
@@ -32,26 +39,32 @@ class Drawing:
     draw: Callable[[], Figure | None]
 
 
-def drawings(found: list[Field], records: Records, board: pd.DataFrame, baseline: str) -> list[Drawing]:
-    """Every figure of a section."""
+def drawings(
+    found: list[Field], records: Records, board: pd.DataFrame, baseline: str, numbers: dict[str, int]
+) -> list[Drawing]:
+    """Every figure of a section. numbers: of variants, for their looks."""
+    rows, base = board[(board[SECTION] == list(found[0].section)).all(axis=1)], baseline_of(baseline, found[0].section)
     every = [
+        Drawing("label-efficiency", OVERVIEW.format(baseline=base), lambda: label_efficiency(rows, base, numbers)),
         Drawing(
             "cases",
             "Every test case: a dot is a case's DSC, mean over runs and classes; the bar is the mean.",
             lambda: every_case(found),
-        )
+        ),
     ]
     for against in dict.fromkeys((baseline, "cctr")):
         caption = f"Differences from {against} with 95 % interval (over cases only, if one run is done); {WHY_NOT_STARS}."
         every.append(Drawing(f"against-{against}", caption, partial(differences, found, against)))
-    every.append(Drawing("classes", "Mean DSC (%) of each class.", lambda: by_class(found, records)))
+    every.append(Drawing("classes", "Mean DSC (%) of each class; hatched: not there.", lambda: by_class(found, records)))
     if any(len(field.runs) > 1 for field in found):
-        caption = "Mean DSC (%) of each run (draw, seed): columns that differ say how much the labelled cases matter."
+        caption = "Mean DSC (%) of each run (draw, seed): columns that differ say how much the labelled cases matter; hatched: not run."
         every.append(Drawing("runs", caption, lambda: by_run(found)))
     for field in found:
         if len(field.ranked.variants) > 1:
             caption = (
-                f"{field.labels} labelled: ranks over 10,000 resamples of runs and cases, and Holm-adjusted p of all pairs."
+                f"{field.labels} labelled: ranks over 10,000 resamples of runs and cases; and each row against each column: above the"
+                " diagonal, where the row has the higher mean, the points between them, below it the Holm-adjusted p of all pairs. Blue:"
+                " the row is better, orange: it is worse."
             )
             every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field.ranked)))
     caption = (
@@ -64,10 +77,10 @@ def drawings(found: list[Field], records: Records, board: pd.DataFrame, baseline
         Drawing(
             "cost",
             "Accuracy against training time; the grey line joins what nothing else beats in both.",
-            lambda: cost(found, board),
+            lambda: cost(found, board, numbers),
         ),
-        Drawing("registration-gain", caption, lambda: registration_gain(found, records, baseline)),
-        Drawing("training", "Validation DSC during training, mean over runs.", lambda: training(found, records)),
+        Drawing("registration-gain", caption, lambda: registration_gain(found, records, baseline, numbers)),
+        Drawing("training", "Validation DSC during training, mean over runs.", lambda: training(found, records, numbers)),
         Drawing(
             "published",
             "Ours beside published numbers; protocols differ, see the verdict column of the leaderboard.",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib import cm, colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from reports.figures.style import look
+from benchmark.ground.grammar import as_typed
+from benchmark.ground.ranges import contains, distribution, ends, place
+from reports.figures.marks import mark, panel
+from reports.figures.panels import legend
+from reports.figures.style import fold, look
 from reports.statistics.multiplicity import expected_best
 from reports.tables.comparable import rows_of
+from reports.tables.tuning import NAMES, SCALE, SIGN
 
 if TYPE_CHECKING:
     import optuna
@@ -23,29 +28,59 @@ ENOUGH = 12
 searches, with 12 in none (PED-ANOVA in 6, with 20 in 4)."""
 
 
-def growth(trials: pd.DataFrame) -> Figure:
-    """Best score against trials, a panel a budget: expected where trials are independent, else as it came; published values beside it."""
+def growth(trials: pd.DataFrame, numbers: dict[str, int]) -> Figure:
+    """Best score against trials of one objective, a panel a budget: expected where trials are independent, else as it came; published
+    values beside it. numbers: of methods, for their looks.
+    """
+    objective = trials["objectives"].iloc[0][0]
+    sign, scale, measure = SIGN[objective], SCALE[objective], NAMES[objective]
     budgets = sorted(trials["labels"].unique())
     names = sorted(trials["method"].unique())
-    figure = Figure(figsize=(2.2 + 3.6 * len(budgets), 3.4), layout="constrained")
+    kinds = ["expected best" if sampler == "random" else "best so far" for sampler in sorted(trials["sampler"].unique())]
+    figure = Figure(figsize=(0.4 + 3.4 * len(budgets), 3.0), layout="constrained")
     grid = figure.subplots(1, len(budgets), sharey=True, squeeze=False)
     for axes, labels in zip(grid[0], budgets, strict=True):
+        came: list[str] = []
         for _, study in trials[(trials["labels"] == labels) & trials["score"].notna()].groupby("study", sort=False):
-            style = look(names.index(study["method"].iloc[0]))
+            method = study["method"].iloc[0]
+            style = look(numbers[method])
             independent = study["sampler"].iloc[0] == "random"
             drawn = study[study["number"] > 0] if independent else study
-            scores = drawn["score"].to_numpy()
-            best = expected_best(scores) if independent and len(scores) else np.maximum.accumulate(scores)
-            axes.plot(np.arange(1, len(best) + 1), 100 * best, markersize=3, **style)
+            worth = sign * drawn["score"].to_numpy()
+            best = scale * sign * (expected_best(worth) if independent and len(worth) else np.maximum.accumulate(worth))
+            line = axes.plot(np.arange(1, len(best) + 1), best, markersize=3, **style)[0]
+            mark(line, method, *(f"{method}, {n} trials: {score:.1f}" for n, score in enumerate(best, 1)))
+            came.append(f"{method} {best[-1]:.1f} after {len(best)} trials" if len(best) else f"{method}: nothing")
             published = study.loc[study["number"] == 0, "score"]
-            axes.plot([0] * len(published), 100 * published, markersize=6, fillstyle="none", **(style | {"linestyle": ""}))
+            axes.plot([0] * len(published), scale * published, markersize=6, fillstyle="none", **(style | {"linestyle": ""}))
         axes.set_title(f"{labels} labelled", loc="left", fontsize="medium")
-        axes.set_xlabel("trials (0: published values)")
+        axes.set_xlabel("trials (0: published values)", fontsize="small")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelsize="small", labelleft=True)
+        axes.set_ylabel(f"validation {measure}, {' or '.join(dict.fromkeys(kinds))}", fontsize="small")
         axes.grid(alpha=0.3)
-    kinds = {"random": "expected best", "tpe": "best so far"}
-    grid[0, 0].set_ylabel(f"validation DSC (%), {' or '.join(kinds[s] for s in sorted(trials['sampler'].unique()))}")
-    handles = [Line2D([], [], label=name, **look(i)) for i, name in enumerate(names)]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+        panel(axes, f"{labels} labelled, best validation {measure}: {', '.join(came)}.")
+    legend(figure, names, look, numbers)
+    return figure
+
+
+def front(trials: pd.DataFrame) -> Figure:
+    """One study's two objectives against each other: finished trials as dots, the Pareto front joined, the published values ringed."""
+    first, done = trials.iloc[0], trials[trials["outcome"] == "done"]
+    names = first["objectives"]
+    figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    scores = {name: SCALE[name] * done[name].to_numpy(float) for name in names}
+    axes.plot(scores[names[0]], scores[names[1]], "o", color="0.7", markersize=4, label="trials")
+    best = done[done["front"]].sort_values(names[0])
+    axes.plot(*(SCALE[name] * best[name] for name in names), "o-", color="C0", markersize=5, label="Pareto front")
+    published = done[done["number"] == 0]
+    ringed = [SCALE[name] * published[name] for name in names]
+    axes.plot(*ringed, "o", fillstyle="none", color="black", markersize=10, label="published values")
+    axes.set(xlabel=f"validation {NAMES[names[0]]}", ylabel=f"validation {NAMES[names[1]]}")
+    axes.set_title(f"{first['method']}, {first['labels']} labelled, {first['dataset']}", loc="left", fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
     return figure
 
 
@@ -59,7 +94,9 @@ def search(trials: pd.DataFrame) -> Figure:
     grid = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)
     first = trials.iloc[0]
     figure.suptitle(
-        f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol_title']}", x=0.02, ha="left"
+        fold(f"{first['method']}, {first['labels']} labelled, {first['dataset']}, {first['protocol_title']}", 60),
+        x=0.02,
+        ha="left",
     )
     _parallel(grid[0, 0], trials, names)
     if importances:
@@ -73,39 +110,36 @@ def search(trials: pd.DataFrame) -> Figure:
 def _parallel(axes: Axes, trials: pd.DataFrame, names: list[str]) -> None:
     """Parallel coordinates: a vertical axis per hparam over its range (bottom low, top high), a line per trial."""
 
-    searched = trials["searched"].iloc[0]
-    scores = 100 * trials["score"]
+    searched, objective = trials["searched"].iloc[0], trials["objectives"].iloc[0][0]
+    scores = SCALE[objective] * SIGN[objective] * trials["score"]
     scale = colors.Normalize(scores.min(), scores.max() if scores.max() > scores.min() else scores.min() + 1)
-    for row in rows_of(trials.sort_values("score", na_position="first")):
-        heights = [_place(row.hparams[name], searched[name]) for name in names]
-        colour = "0.8" if np.isnan(row.score) else cm.viridis(scale(100 * row.score))
+    for row in rows_of(trials.assign(worth=scores).sort_values("worth", na_position="first")):
+        heights = [place(searched[name], row.hparams[name]) for name in names]
+        colour = "0.8" if np.isnan(row.worth) else cm.viridis(scale(row.worth))
         published = row.number == 0
         axes.plot(heights, color=colour, linewidth=2.5 if published else 1.2, linestyle="--" if published else "-", marker=".")
     for position, name in enumerate(names):
         axes.axvline(position, color="0.7", linewidth=0.8, zorder=0)
-        for height, edge in ((-0.04, "low"), (1.04, "high")):
-            text = f"{searched[name][edge]:g}"
-            axes.text(position, height, text, ha="center", va="top" if height < 0 else "bottom", fontsize="x-small")
+        for end in ends(searched[name]):
+            height, text = place(searched[name], end), f"{end:g}" if isinstance(end, float) else as_typed(end)
+            where = {0.0: (-0.04, "top", "center"), 1.0: (1.04, "bottom", "center")}.get(height, (height, "center", "left"))
+            axes.text(position + (0.03 if 0 < height < 1 else 0), where[0], text, ha=where[2], va=where[1], fontsize="x-small")
     axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize="small")
     axes.tick_params(axis="x", pad=14, length=0)
     axes.set_xlim(-0.3, len(names) - 0.7)
     axes.set(yticks=[], ylim=(-0.02, 1.02))
     axes.set_frame_on(False)
     bar = axes.figure.colorbar(cm.ScalarMappable(scale, cm.viridis), ax=axes)
-    bar.set_label("validation DSC (%); dashed: published", fontsize="small")
-
-
-def _place(value: float, search: dict[str, Any]) -> float:
-    """Where a value stands in its range, 0 to 1; a published value outside is drawn at the edge."""
-    low, high = search["low"], search["high"]
-    if search["log"]:
-        low, high, value = np.log(low), np.log(high), np.log(max(value, low))
-    return float(np.clip((value - low) / (high - low), 0, 1))
+    bar.set_label(f"validation {NAMES[objective]}; dashed: published", fontsize="small")
+    if SIGN[objective] < 0:
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{-value:g}")
 
 
 def _importances(trials: pd.DataFrame) -> dict[str, float]:
     """How much of the difference between good and other trials each hparam explains; empty where nothing can be said."""
-    whole = trials[trials["outcome"] == "done"]
+    whole = trials[(trials["outcome"] == "done") & trials["score"].notna()]
+    if whole.empty:
+        return {}
     searched = whole["searched"].iloc[0]
     if len(whole) < ENOUGH or len(searched) < 2 or whole["score"].nunique() < 2:
         return {}
@@ -122,9 +156,7 @@ def _as_study(trials: pd.DataFrame) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for row in rows_of(trials):
-        ranges: dict[str, Any] = {
-            name: optuna.distributions.FloatDistribution(**search) for name, search in row.searched.items()
-        }
-        if all(ranges[name]._contains(value) for name, value in row.hparams.items()):
+        ranges = {name: distribution(search) for name, search in row.searched.items()}
+        if all(contains(row.searched[name], value) for name, value in row.hparams.items()):
             study.add_trial(optuna.trial.create_trial(params=row.hparams, distributions=ranges, value=row.score))
     return study

@@ -2,78 +2,97 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 
-from reports.page.columns import COLUMNS, FILTERS, METRIC_COLUMNS
-from reports.page.words import in_words, listed, summary
-from reports.tables.comparison import MARGIN, Field
+from reports.figures.key import key
+from reports.figures.style import rendered
+from reports.page.columns import COLUMNS, FILTERS, METRIC_COLUMNS, TASK
+from reports.page.pictures import panels
+from reports.page.words import listed
 from reports.tables.leaderboard_forms import NOTES
+from reports.tables.paper import PACKAGE, cited
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records
 
 TEMPLATES = Path(__file__).with_name("templates")
-
-
-def picture(png: bytes) -> str:
-    """A PNG as a data URI, made small: few colours are enough for a plot."""
-    from PIL import Image
-
-    small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(96, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-        small, "PNG"
-    )
-    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
+TITLE = "Semi-supervised segmentation: leaderboard"
 
 
 def page(
     records: Records,
-    baseline: str,
     rows: list[list[Any]],
-    found: list[Field],
     sections: list[dict[str, Any]],
-    tuning: list[dict[str, str]],
-    margin: float = MARGIN,
-    said: Sequence[str] = (),
+    summary: list[str],
+    words: Sequence[str],
+    numbers: dict[str, int],
+    tables: Sequence[Path],
 ) -> str:
     """The whole page.
 
-    rows: of ``table_rows``. found: what was compared, by the last weights. sections: title and figures (caption, source) of each; tuning:
-    figures. margin: DSC points within which methods count as equivalent. said: more sentences of what the data can say.
+    rows: of ``table_rows``. sections: title, table and figures of each. summary: what was compared. words: what the data can say.
+    numbers: of variants, for their looks. tables: files beside the page that hold its numbers.
     """
     data = {
         "columns": [
-            {k: v for k, v in vars(column).items() if v not in (None, "")} | {"header": column.header} for column in COLUMNS
+            {k: v for k, v in vars(column).items() if v not in (None, "", False)} | {"header": column.header}
+            for column in COLUMNS
         ],
         "rows": rows,
         "filters": [{"key": key, "title": title, "start": start} for key, title, start in FILTERS],
         "metrics": METRIC_COLUMNS,
+        "task": TASK,
     }
     cells = records.without_trials().cells
     problems = cells[cells["outcome"] != "done"].reindex(
         columns=["variant", "dataset", "labels", "draw", "seed", "outcome", "error"]
     )
+    looks, shapes = panels(rendered(key(numbers))[".svg"], "") if rows else ([], {})
+    for figure in (figure for section in sections for figure in section.get("figures", [])):
+        shapes |= figure.get("shapes", {})
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     return environment.get_template("report.html").render(
-        title="Semi-supervised segmentation: leaderboard",
-        summary=summary(records, baseline),
-        words=[*in_words(found, baseline, margin), *said, *(f"{note}." for note in records.notes)],
+        title=TITLE,
+        summary=summary,
+        words=[*words, *(f"{note}." for note in records.notes)],
         notes=NOTES,
+        columns=[column for column in COLUMNS if column.header and column.help and not column.chosen],
+        rows=rows,
+        methods=list(zip(numbers, looks, strict=False)),
         sections=sections,
-        tuning=tuning,
+        shapes="".join(shapes[name] for name in sorted(shapes)),
         problems=problems.fillna({"error": ""}).to_dict("records"),
-        colophon=f"Code {listed(cells['code_hash'].dropna())}; data {listed(cells['data_hash'].dropna())}.",
+        colophon=colophon(records.cells),
+        citation=cited(records.cells),
+        tables=[path.as_posix() for path in tables],
         data=json.dumps(data, separators=(",", ":"), default=_number).replace("<", "\\u003c"),
         script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
     )
+
+
+def colophon(cells: pd.DataFrame) -> list[tuple[str, str]]:
+    """Where the numbers come from: what is known of version, records, runs, machines, code and data."""
+    known = cells.reindex(columns=["ended", "machine", "draw", "seed", "code_hash", "data_hash", "protocol_hash"])
+    ended = sorted(str(text) for text in known["ended"].dropna() if text)
+    try:
+        version = metadata.version(PACKAGE)
+    except metadata.PackageNotFoundError:
+        version = "unknown"
+    lines = [("Version", f"{PACKAGE} {version}"), ("Newest record", ended[-1] if ended else "not known")]
+    lines += [(title, listed(known[name])) for title, name in (("Draws", "draw"), ("Seeds", "seed"))]
+    names = (("Machines", "machine"), ("Code", "code_hash"), ("Data", "data_hash"), ("Rules", "protocol_hash"))
+    return lines + [
+        (title, listed(known[name].dropna()) if known[name].notna().any() else "not known") for title, name in names
+    ]
 
 
 def _number(value: Any) -> Any:

@@ -14,9 +14,17 @@ from reports.tables.comparable import rows_of
 from reports.tables.comparison import EQUIVALENT, MARGIN, UNTESTED, Field, baseline_of
 from reports.tables.leaderboard import FRACTIONS
 from reports.tables.published import published_for
-from reports.tables.wording import case_seconds, cases_only, lacking_in_words, tuning_text, unconverged_in_words
+from reports.tables.wording import (
+    case_seconds,
+    cases_only,
+    collapsed_in_words,
+    lacking_in_words,
+    signed,
+    tuning_text,
+    unconverged_in_words,
+)
 
-TRACKS = {"run": "published values", "tuned": "tuned"}
+TRACKS = {"run": "published", "tuned": "tuned"}
 EMPTY = dict.fromkeys(
     [
         "interval",
@@ -83,15 +91,15 @@ def _row(row: Any) -> dict[str, Any]:
         else None,
         "missed": f"{row.missed:.0f}/{row.structures:.0f}" if scored else None,
         "missed_share": row.missed / row.structures if scored else None,
-        "note": "; ".join(filter(None, [unconverged_in_words(row), lacking_in_words(row)])) or None,
-        "used": f"{row.labels} + {row.val_labels} val" if row.val_labels else str(row.labels),
+        "note": "; ".join(filter(None, [collapsed_in_words(row), unconverged_in_words(row), lacking_in_words(row)])) or None,
+        "used": f"{row.labels} + {row.val_labels} val" if row.val_labels else None,
         "runs": f"{row.runs_done}/{asked}"
         + (f", {row.runs_failed} failed" if row.runs_failed else "")
         + (f", {row.runs_kept} of other code" if row.runs_kept else ""),
         "parameters": row.parameters / 1e6,
-        "time": case_seconds(row.seconds),
+        "time": case_seconds(row.seconds) + (f" ({row.machines} machines)" if row.machines > 1 else ""),
         "memory": row.peak_memory_mb,
-        "tuning": tuning_text(row),
+        "tuning": None if math.isnan(row.tuning_trials) else tuning_text(row),
         "published": "; ".join(map(str, claims)) or None,
         "verdict": claims[0].verdict(row) if claims and scored else None,
     }
@@ -117,14 +125,14 @@ def _compared(fields: list[Field], baseline: str, margin: float) -> dict[tuple[A
 
 def _shift_in_words(row: Any, scale: float, digits: int) -> str:
     """A difference with its interval, if it has one."""
-    shift, low, high = (f"{scale * end:+.{digits}f}" for end in (row.shift, row.shift_low, row.shift_high))
+    shift, low, high = (signed(scale * end, digits) for end in (row.shift, row.shift_low, row.shift_high))
     return shift if math.isnan(row.shift_low) else f"{shift} ({low} to {high}{cases_only(row.units)})"
 
 
 def _judged(word: str, p: float, margin: float) -> str:
     if word == UNTESTED:
         return f"{word}: one run"
-    return f"{word} within {points(margin)}" if word == EQUIVALENT else f"{word} (p {p:.2g})"
+    return f"{word} within {points(margin)}" if word == EQUIVALENT else f"{word} (p {'< 0.001' if p < 0.001 else f'{p:.2g}'})"
 
 
 def _of_one_draw(field: Field) -> str:

@@ -12,7 +12,7 @@ from reports.tables.comparable import SECTION, rows_of, titled
 from reports.tables.comparison import BETTER, EQUIVALENT, MARGIN, OPEN, UNTESTED, WORSE, Field, baseline_of, verdict
 from reports.tables.label_equivalence import in_words as worth
 from reports.tables.leaderboard import OUTCOMES
-from reports.tables.wording import TRACK
+from reports.tables.wording import TRACK, collapsed_in_words, signed
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records
@@ -21,22 +21,39 @@ if TYPE_CHECKING:
 def summary(records: Records, baseline: str) -> list[str]:
     """What was compared and under which rules, in sentences."""
     cells = records.without_trials().cells
+    if cells.empty:
+        trials = _count(len(records.cells), "trial", "trials")
+        return [f"The store holds {trials} of tuning and no run: nothing has been scored on test cases yet."]
     done = cells[cells["outcome"] == "done"]
     counts = {outcome: int((cells["outcome"] == outcome).sum()) for outcome in OUTCOMES}
     runs = done.groupby(["draw", "seed"]).ngroups if len(done) else 0
     first = (
-        f"{cells['variant'].nunique()} methods and variants on {listed(cells['dataset'])} with {listed(cells['labels'])} labelled"
-        f" cases, protocol {listed(titled(cells))}: {counts['done']} cells done in {runs} run{'s' * (runs != 1)} (draw, seed)"
+        f"{_count(cells['variant'].nunique(), 'method or variant', 'methods and variants')} on {listed(cells['dataset'])} with"
+        f" {listed(cells['labels'])} labelled case{'s' * (set(cells['labels']) != {1})}, protocol {listed(titled(cells))}:"
+        f" {_count(counts['done'], 'cell', 'cells')} done in {_count(runs, 'run', 'runs')} (draw, seed)"
         f"{''.join(f', {counts[o]} {o}' for o in OUTCOMES[1:] if counts[o])}."
     )
+    if done.empty:
+        return [
+            first,
+            "No run is done, so there is no score and nothing is compared; what failed or is still to do stands below.",
+        ]
     rules = (
-        "Every method, supervised-only included, had the same steps, batches, augmentation, network sizes and labelled cases; the test"
-        " cases were read once, after training. The headline is the last weights; rows of the weights that did best on the validation"
-        " cases say which labels that cost."
+        "Methods that train have the same steps, batches, augmentation, network sizes and labelled cases; the test cases are read once,"
+        " after training. The headline is the last weights; rows of the weights that did best on the validation cases say which labels"
+        " that cost."
     )
-    ran = baseline in set(done["variant"])
-    compared = f"Comparisons are with {baseline}, on the same cases and the same runs."
-    return [first, rules, compared if ran else f"{baseline} has not run, so nothing is compared with it."]
+    variants = set(done["variant"])
+    bases = [name for name in (baseline, f"{baseline} (tuned)") if name in variants]
+    if not bases:
+        return [first, rules, f"{baseline} has not run, so nothing is compared with it."]
+    if variants <= set(bases):
+        return [first, rules, f"Only {' and '.join(bases)} has run, so there is nothing to compare it with."]
+    return [first, rules, f"Comparisons are with {' and '.join(bases)}, on the same cases and the same runs."]
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def listed(values: pd.Series) -> str:
@@ -91,6 +108,15 @@ def of_labels(table: pd.DataFrame, found: list[Field]) -> list[str]:
     return lines
 
 
+def of_collapsed(board: pd.DataFrame) -> list[str]:
+    """For each row with runs that predict nothing, a sentence."""
+    return [
+        f"{row.dataset}, {row.test_set}, protocol {row.protocol_title}{TRACK[row.kind]}, {row.labels} labelled: {row.variant} {words}."
+        for row in rows_of(board)
+        if (words := collapsed_in_words(row))
+    ]
+
+
 def of_choices(table: pd.DataFrame, found: list[Field]) -> list[str]:
     """For each budget, what choosing a method by the validation cases costs; of ``regrets``."""
     lines = []
@@ -116,7 +142,9 @@ def _first_two(field: Field, margin: float) -> str:
     lead, pairs = field.pairs[0, 1], len(field.pairs)
     word = verdict(lead, field.p_values[0, 1], min(1.0, pairs * lead.equivalence_p(margin / 100)))
     low, high = (100 * end for end in lead.interval())
-    ahead = f"{100 * lead.value:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if not math.isnan(low) else "")
+    ahead = f"{signed(100 * lead.value, 1)} points" + (
+        f" ({signed(low, 1)} to {signed(high, 1)})" if not math.isnan(low) else ""
+    )
     if word == UNTESTED:
         return f"First {first}, second {second}, {ahead} for these cases: {word}, one run."
     how = f"p {field.p_values[0, 1]:.2g} after Holm over {pairs} pair{'s' * (pairs != 1)}"

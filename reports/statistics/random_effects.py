@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 ROUNDING = 1e-12
 """What is smaller than this is 0."""
@@ -37,7 +37,7 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """NaN where the spread is unknown."""
-        reach = float(stats.t.ppf((1 + level) / 2, self.df)) * self.error
+        reach = float(special.stdtrit(self.df, (1 + level) / 2)) * self.error
         return self.value - reach, self.value + reach
 
     @property
@@ -58,14 +58,14 @@ class Estimate:
         """The difference that the test finds with this power, Bonferroni for ``comparisons``; NaN where it cannot be tested."""
         if not self.testable:
             return np.nan
-        return self.error * float(stats.t.ppf(1 - (1 - level) / 2 / comparisons, self.df) + stats.t.ppf(power, self.df))
+        return self.error * float(special.stdtrit(self.df, [1 - (1 - level) / 2 / comparisons, power]).sum())
 
     def _beyond(self, distance: float) -> float:
         if not self.testable:
             return np.nan
         if self.error < ROUNDING:
             return 0.5 if abs(distance) < ROUNDING else float(distance < 0)
-        return float(stats.t.sf(distance / self.error, self.df))
+        return float(special.stdtr(self.df, -distance / self.error))
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,12 @@ def estimate(scores: np.ndarray, run: MeanSquare, overlap: float = 0.0) -> Estim
         run: v and its degrees of freedom; not used where there is one run.
         overlap: b is so much larger (a share of it); see ``RunSpread``.
     """
-    value = float(np.nanmean(scores)) if not np.isnan(scores).all() else np.nan
-    scores = scores[:, ~np.isnan(scores).any(0)]  # cases that every run has
+    missing = np.isnan(scores)
+    if missing.any():
+        value = float(np.nanmean(scores)) if not missing.all() else np.nan
+        scores = scores[:, ~missing.any(0)]  # cases that every run has
+    else:
+        value = float(scores.mean()) if scores.size else np.nan
     runs, cases = scores.shape
     if runs == 1 and cases > 1:
         return Estimate(value, float(scores.std(ddof=1) * np.sqrt((1 + overlap) / cases)), cases - 1, 1, cases)

@@ -133,6 +133,16 @@ def effects(records: Records, design: Design) -> pd.DataFrame:
     return pd.DataFrame([key | row for key, row in zip(keys, rows.values(), strict=True)], columns=columns)
 
 
+def by_name(effects: pd.DataFrame) -> dict[str, float]:
+    """The effects that are defined, each by a name of its test set, budget, term and metric."""
+    return {
+        f"effect/{row['test_set']}/{row['labels']} labelled/{row['term']}/{metric}": float(row[metric])
+        for row in effects.to_dict("records")
+        for metric in METRICS
+        if not math.isnan(row[metric])
+    }
+
+
 def _number(value: float, scale: float) -> str:
     return "-" if math.isnan(value) else f"{scale * value:+.1f}"
 

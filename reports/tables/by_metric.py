@@ -57,7 +57,7 @@ def by_metric(records: Records, baseline: str, selection: str = "last", margin: 
 def _rows(field: Field, baseline: str, metric: str, margin: float) -> list[dict[str, Any]]:
     """A row per variant of a field, in the metric's own sign; comparisons are of what has converged alone."""
     sign, most = (1, 1.0) if metric in FRACTIONS else (-1, np.inf)
-    against = field.ranked.against(baseline, margin if metric == "dsc" else 0.0).set_index("variant")
+    tests = {one.variant: one for one in field.ranked.tests(baseline, margin if metric == "dsc" else 0.0)}
     lacking = field.spread.adjusted - mean(mean(field.per_unit, 2), 1)
     rows = []
     for place, variant in enumerate(field.variants):
@@ -66,10 +66,10 @@ def _rows(field: Field, baseline: str, metric: str, margin: float) -> list[dict[
         runs = field.scores[place]
         row = {"variant": variant, "mean": sign * (float(np.nanmean(runs)) + lacking[place]), "low": low, "high": high}
         row |= {"runs": int((~np.isnan(runs).all(1)).sum()), "units": found.runs, "cases": found.cases}
-        if variant in against.index:
-            shift: Any = against.loc[variant]
-            ends = sorted(sign * shift[end] + 0.0 for end in ("shift_low", "shift_high"))
-            row |= {"shift": sign * shift["shift"] + 0.0, "shift_low": ends[0], "shift_high": ends[1]}
-            row |= {"p": shift["p"], "verdict": shift["verdict"], "flip": shift["flip"]}
+        if variant in tests:
+            one = tests[variant]
+            ends = sorted(sign * end + 0.0 for end in one.shift.interval())
+            row |= {"shift": sign * one.shift.value + 0.0, "shift_low": ends[0], "shift_high": ends[1]}
+            row |= {"p": one.p, "verdict": one.verdict, "flip": one.flip}
         rows.append(row)
     return rows

@@ -35,6 +35,7 @@ from reports.tables.leaderboard import unconverged
 if TYPE_CHECKING:
     from benchmark.records.table import Records
 
+BASELINE = "supervised"
 MARGIN = 1.0
 """DSC points within which methods count as equivalent."""
 
@@ -48,6 +49,19 @@ def verdict(found: Estimate, p: float, equivalence_p: float, level: float = 0.95
     if p < 1 - level:
         return BETTER if found.value > 0 else WORSE
     return EQUIVALENT if equivalence_p < 1 - level else OPEN
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A variant, by name and place, less the baseline: p and equivalence_p are Holm-adjusted over the variants; flip as ``Field.flip``."""
+
+    variant: str
+    place: int
+    shift: Estimate
+    p: float
+    equivalence_p: float
+    verdict: str
+    flip: float
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,11 @@ class Field:
         return np.nanmean(self.scores[:, complete] if complete.any() else self.scores, axis=1)
 
     @cached_property
+    def done(self) -> np.ndarray:
+        """(variants, runs): whether a variant has done a run."""
+        return ~np.isnan(self.scores).all(2)
+
+    @cached_property
     def per_unit(self) -> np.ndarray:
         """(variants, units, cases): as ``scores``, seeds of a draw averaged where there are several draws."""
         return by_unit(self.scores, units_of(self.runs))
@@ -100,13 +119,19 @@ class Field:
 
     def difference(self, first: int, second: int) -> Estimate:
         """Of two variants, by place: first less second over the runs that both have done, DSC fractions."""
-        both = ~np.isnan(self.scores[[first, second]]).all(2).any(0)
-        runs, units = self.scores[:, both], [unit for unit, done in zip(units_of(self.runs), both, strict=True) if done]
-        return combination(by_unit(runs, units), pair(len(self.variants), first, second), self.spread)
+        both, weights = self.done[first] & self.done[second], pair(len(self.variants), first, second)
+        if both.all():
+            return combination(self.per_unit, weights, self.spread)
+        units = [unit for unit, done in zip(units_of(self.runs), both, strict=True) if done]
+        return combination(by_unit(self.scores[:, both], units), weights, self.spread)
 
     def flip(self, first: int, second: int) -> float:
         """The chance that one more run of two variants, on these cases, puts them the other way round; NaN with one run."""
-        found, seeds = self.difference(first, second), len(self.runs) / len(set(units_of(self.runs)))
+        return self._flip(self.difference(first, second))
+
+    def _flip(self, found: Estimate) -> float:
+        """``flip`` of what is known as ``difference``."""
+        seeds = len(self.runs) / len(set(units_of(self.runs)))
         run = MeanSquare(2 * self.spread.of_method.value, self.spread.of_method.df)
         alone = self.seeds
         seed = MeanSquare(2 * alone.value * (1 - 1 / seeds), alone.df)  # a unit is a mean of seeds, a new run is one
@@ -173,8 +198,27 @@ class Field:
         """(variants,): ranks by how many others each is better than."""
         return stats.rankdata(-self.wins.sum(1))
 
-    def against(self, baseline: str, margin: float = MARGIN) -> pd.DataFrame:
+    def tests(self, baseline: str, margin: float = MARGIN) -> list[Tested]:
         """Each other variant against ``baseline``, over the runs that both have done; empty where it has not run.
+
+        Args:
+            margin: DSC points within which two methods count as equivalent.
+        """
+        if baseline not in self.variants:
+            return []
+        place = self.variants.index(baseline)
+        done = self.done
+        others = [i for i in range(len(self.variants)) if i != place and (done[i] & done[place]).any()]
+        found = [self.difference(other, place) for other in others]
+        p = holm(np.array([one.p for one in found]))
+        equivalence = holm(np.array([one.equivalence_p(margin / 100) for one in found]))
+        return [
+            Tested(self.variants[other], other, shift, one, same, verdict(shift, one, same), self._flip(shift))
+            for other, shift, one, same in zip(others, found, p, equivalence, strict=True)
+        ]
+
+    def against(self, baseline: str, margin: float = MARGIN) -> pd.DataFrame:
+        """``tests`` as a table.
 
         Columns variant, shift, shift_low, shift_high (DSC fractions), p and equivalence_p (Holm over the variants), verdict, better,
         better_low, better_high (P of a better run), flip (the chance that one more run on these cases turns the order), detectable
@@ -184,25 +228,19 @@ class Field:
         Args:
             margin: DSC points within which two methods count as equivalent.
         """
-        if baseline not in self.variants:
-            return pd.DataFrame(columns=AGAINST)
-        place = self.variants.index(baseline)
-        base, found, rows = self.scores[place], [], []
-        for other, (variant, scores) in enumerate(zip(self.variants, self.scores, strict=True)):
-            both = ~(np.isnan(scores).all(1) | np.isnan(base).all(1))
-            if variant == baseline or not both.any():
-                continue
-            shift = self.difference(other, place)
-            found.append(shift)
-            better = better_probability(mean(scores[both], 1), mean(base[both], 1)) if shift.testable else (np.nan,) * 3
+        rows = []
+        for one in self.tests(baseline, margin):
+            place, shift = self.variants.index(baseline), one.shift
+            both = self.done[one.place] & self.done[place]
+            better = (np.nan,) * 3
+            if shift.testable:
+                better = better_probability(*(mean(self.scores[i, both], 1) for i in (one.place, place)))
+            tested = [one.p, one.equivalence_p, one.verdict]
             unseen = shift.detectable(len(self.variants) - 1)
-            flip = self.flip(other, place)
-            rows.append([variant, shift.value, *shift.interval(), *better, flip, unseen, int(both.sum()), shift.runs])
-        table = pd.DataFrame(rows, columns=[column for column in AGAINST if column not in TESTED])
-        p = holm(np.array([one.p for one in found]))
-        equivalence = holm(np.array([one.equivalence_p(margin / 100) for one in found]))
-        verdicts = [verdict(*one) for one in zip(found, p, equivalence, strict=True)]
-        return table.assign(p=p, equivalence_p=equivalence, verdict=verdicts)[AGAINST]
+            rows.append(
+                [one.variant, shift.value, *shift.interval(), *tested, *better, one.flip, unseen, int(both.sum()), shift.runs]
+            )
+        return pd.DataFrame(rows, columns=AGAINST)
 
     @cached_property
     def variance_shares(self) -> dict[str, float]:
@@ -237,9 +275,8 @@ class Field:
         return f"{runs} runs" if len(draws) == runs else f"{len(draws)} draws with {runs} runs"
 
 
-TESTED = ["p", "equivalence_p", "verdict"]
 AGAINST = [
-    *["variant", "shift", "shift_low", "shift_high", *TESTED],
+    *["variant", "shift", "shift_low", "shift_high", "p", "equivalence_p", "verdict"],
     *["better", "better_low", "better_high", "flip", "detectable", "paired_runs", "units"],
 ]
 GAPS = ["variant", "tasks", "runs", "gap", "low", "high"]

@@ -42,5 +42,12 @@ TEX = str.maketrans(
 
 
 def in_latex(text: str) -> str:
-    """Text from records as LaTeX shows it: no command and no comment begins in it."""
-    return " ".join(text.translate(TEX).split())
+    """Text from records as every LaTeX shows it: no command and no comment begins in it, and letters beyond Latin-1, which pdflatex does
+    not know, become question marks.
+    """
+    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return "".join(letter if ord(letter) < 128 or _latin(letter) else "?" for letter in shown.translate(TEX))
+
+
+def _latin(letter: str) -> bool:
+    return letter.isalpha() and ord(letter) < 256

@@ -31,9 +31,19 @@ TABLE = [
     *[*SECTION, "selection", "labels", "val_labels", "train_cases", "variant", "network"],
     *[f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")],
     *["spacing_unit", "cases", "missed", "undefined", "structures"],
-    *["runs_done", "runs_unconverged", "never_found", "runs_failed", "runs_unfinished", "runs_kept", "runs_lacking", "units"],
+    *[
+        "runs_done",
+        "runs_collapsed",
+        "runs_unconverged",
+        "never_found",
+        "runs_failed",
+        "runs_unfinished",
+        "runs_kept",
+        "runs_lacking",
+        "units",
+    ],
     *["draw0_runs", "draw0_dsc", "draw0_sd"],
-    *[*COST, *TUNING, "error", "protocol_title"],
+    *[*COST, "machines", *TUNING, "error", "protocol_title"],
 ]
 
 
@@ -46,7 +56,8 @@ def leaderboard(records: Records, selection: str = "last", every_network: bool =
     that lacks runs that others have done (``runs_lacking``) are on the scale of all runs: what makes a run hard for all is taken off.
     draw0_* are the runs of draw 0 alone, with the spread between them. Of all ``structures`` (a class in a volume in a run) ``missed``
     were in only one of prediction and truth, and ``undefined`` in neither: they have no distance. seconds, parameters, passes (images
-    through networks per image of a batch, at the end of training) and peak_memory_mb are means per run. ``val_labels`` counts the
+    through networks per image of a batch, at the end of training) and peak_memory_mb are means per run, on ``machines`` different ones.
+    ``runs_collapsed`` predict nothing: every structure is missed. ``val_labels`` counts the
     validation cases whose labels the selection used. ``kind`` is "tuned" where `tune` found the hyper-parameters, with what that took
     in trials, steps and seconds, else "run". runs_kept counts finished runs of other code that were used as they are. A method whose
     every run failed has a row without scores. Of the runs done, the last weights of ``runs_unconverged`` never predict the classes
@@ -83,7 +94,7 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
     """Per METHOD: how many runs are done and failed, why, which classes some never found, and what they cost."""
     titles, never = titled(cells), cells.get("never_predicted", pd.Series(index=cells.index)).map(_names)
     cells = cells.reindex(
-        columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit", "kept"]
+        columns=[*METHOD, "outcome", "error", "tuning", *COST, "train_cases", "val_cases", "spacing_unit", "kept", "machine"]
     )
     kept = cells["kept"].eq(True) & (cells["outcome"] == "done")
     cells = cells.assign(runs_kept=kept, **{f"runs_{outcome}": cells["outcome"] == outcome for outcome in OUTCOMES})
@@ -100,6 +111,7 @@ def _runs(cells: pd.DataFrame) -> pd.DataFrame:
             by_method[[*(f"runs_{outcome}" for outcome in (*OUTCOMES, "kept")), "runs_unconverged"]].sum(),
             by_method["never_found"].agg(lambda found: ", ".join(dict.fromkeys(name for names in found for name in names))),
             by_method[COST].mean(),
+            by_method["machine"].nunique().rename("machines"),
             by_method[["train_cases", "val_cases", "spacing_unit", "protocol_title", *TUNING]].first(),
             by_method["error"].agg(lambda errors: "; ".join(sorted(set(errors.dropna())))),
         ],
@@ -135,11 +147,15 @@ def _scores(cases: pd.DataFrame, folds: dict[str, float]) -> pd.DataFrame:
     intervals.append(found[found["metric"] == "dsc"].set_index(ROW)[OF_DSC])
     missed = cases[cases["metric"] == "missed"].groupby(ROW, observed=True)["value"]
     distances = cases[cases["metric"] == "hd95"].groupby(ROW, observed=True)["value"]
+    of_run = cases[cases["metric"].isin(["missed", "hd95"])].groupby([*ROW, "cell", "metric"], observed=True)["value"]
+    sums, counts = (table.unstack("metric").reindex(columns=["missed", "hd95"]) for table in (of_run.sum(), of_run.count()))
+    collapsed = (sums["missed"] == counts["hd95"]) & (counts["hd95"] > 0)
     table = means.join(intervals).assign(
         cases=cases.groupby(ROW, observed=True)["case"].nunique(),
         missed=missed.sum(),
         undefined=distances.size() - distances.count(),
         structures=missed.size(),
+        runs_collapsed=collapsed.groupby(ROW, observed=True).sum(),
     )
     return table.reset_index().astype(dict.fromkeys([*SECTION, "variant", "network"], str))
 

@@ -1,4 +1,4 @@
-"""The leaderboard as text: for the terminal, as Markdown and as LaTeX."""
+"""The leaderboard as text: for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from reports.tables.comparable import SECTION, rows_of
-from reports.tables.escaping import TEX, in_latex, in_markdown
+from reports.tables.escaping import in_markdown
 from reports.tables.wording import (
     KEPT,
     LACKING,
@@ -23,6 +24,7 @@ from reports.tables.wording import (
     TRACK,
     case_seconds,
     cases_only,
+    collapsed_in_words,
     lacking_in_words,
     number,
     tuning_text,
@@ -80,6 +82,10 @@ COLUMNS = [
     Column("Memory", lambda row: number(row.peak_memory_mb, 0, " MB"), in_terminal=False),
     Column("Tuning", tuning_text, in_terminal=False),
 ]
+LEAVES_FIRST = ["Time", "Missed", "NSD %", "HD95 {unit}", "Runs"]
+NAME_WIDTH = 16
+"""What a narrow terminal shows no longer, in this order; letters of a name's line that it keeps."""
+
 NOTES = (
     "DSC: mean over classes, volumes of a case, cases and runs; CI: interval over runs and cases (two-way random effects, the"
     " spread of runs pooled over the methods of a budget, the seeds of a draw averaged), or over cases alone where it says so: of one"
@@ -91,7 +97,7 @@ NOTES = (
 )
 
 
-def _sections(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
+def sections_of(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
     """A title and the rows of each dataset, protocol and test set."""
     for (dataset, _, kind, test_set), part in table.groupby(SECTION, sort=False):
         protocol = part["protocol_title"].iloc[0]
@@ -103,7 +109,8 @@ def _sections(table: pd.DataFrame) -> Iterator[tuple[str, list[Any]]]:
         )
 
 
-def _header(column: Column, rows: list[Any]) -> str:
+def header_of(column: Column, rows: list[Any]) -> str:
+    """A column's header with the unit of the rows."""
     return column.header.format(unit=next((row.spacing_unit for row in rows if isinstance(row.spacing_unit, str)), "")).strip()
 
 
@@ -116,67 +123,75 @@ def _failures(rows: list[Any]) -> list[str]:
     ]
 
 
-def _marks(rows: list[Any]) -> list[str]:
+def marks_of(rows: list[Any]) -> list[str]:
     """What the signs in a table mean: a line for each row that has not converged or lacks runs, and one on what other code made."""
     lines = [
         f"{MARK} {row.variant}, {row.labels} labelled: {unconverged_in_words(row)}; in no rank and no comparison"
         for row in rows
         if row.runs_unconverged
     ]
+    lines += [f"{row.variant}, {row.labels} labelled: {words}" for row in rows if (words := collapsed_in_words(row))]
     kept = any(row.runs_kept for row in rows)
     lines += [f"{LACKING} {row.variant}, {row.labels} labelled: {words}" for row in rows if (words := lacking_in_words(row))]
     return [*lines, *([f"{KEPT} made by other code than that of the command that used it (--stale keep)"] if kept else [])]
 
 
-def to_terminal(table: pd.DataFrame) -> Group:
-    """The leaderboard's main columns, for rich to print: a table per dataset, protocol and test set."""
-    shown = [column for column in COLUMNS if column.in_terminal]
-    parts: list[Table | Text] = []
-    for title, rows in _sections(table):
+@dataclass(frozen=True)
+class Fitted:
+    """Rows of the leaderboard in as many columns as the terminal has room for."""
+
+    rows: list[Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown, left_out = [column for column in COLUMNS if column.in_terminal], []
+        for header in LEAVES_FIRST:
+            grid = self._grid(shown)
+            if Measurement.get(console, options, grid).minimum <= options.max_width:
+                break
+            (column,) = (column for column in shown if column.header == header)
+            shown.remove(column)
+            left_out.append(header_of(column, self.rows))
+        yield self._grid(shown)
+        if left_out:
+            yield Text(f"no room here for {', '.join(left_out)}; leaderboard.md has every column", style="dim")
+
+    def _grid(self, shown: list[Column]) -> Table:
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
         for column in shown:
+            longest = max(len(column.text(row)) for row in self.rows)
             grid.add_column(
-                Text(_header(column, rows)),
+                Text(header_of(column, self.rows)),
                 justify="left" if column.is_name else "right",
                 no_wrap=not column.is_name,
+                min_width=min(longest, NAME_WIDTH) if column.is_name else None,
                 overflow="fold",
             )
-        for row, following in zip(rows, [*rows[1:], None], strict=True):
+        for row, following in zip(self.rows, [*self.rows[1:], None], strict=True):
             cells = [Text(column.text(row)) for column in shown]  # as Text: the brackets of cctr[rsl=false] are no markup
             ends_budget = following is not None and following.labels != row.labels
             grid.add_row(*cells, end_section=ends_budget, style=None if row.runs_done else "red" if row.runs_failed else "dim")
-        notes = [Text(line, style="yellow") for line in _marks(rows)]
+        return grid
+
+
+def to_terminal(table: pd.DataFrame) -> Group:
+    """The leaderboard's main columns, for rich to print: a table per dataset, protocol and test set."""
+    parts: list[Fitted | Text] = []
+    for title, rows in sections_of(table):
+        notes = [Text(line, style="yellow") for line in marks_of(rows)]
         notes += [Text(line, style="red") for line in _failures(rows)]
-        parts += [Text(title, style="bold"), grid, *notes, Text()]
+        parts += [Text(title, style="bold"), Fitted(rows), *notes, Text()]
     return Group(*parts)
 
 
 def to_markdown(table: pd.DataFrame) -> str:
     """The leaderboard as Markdown: a table per dataset, protocol and test set, and what its columns mean."""
     lines = ["# Leaderboard", ""]
-    for title, rows in _sections(table):
+    for title, rows in sections_of(table):
         lines += [f"## {in_markdown(title)}", ""]
-        lines.append("| " + " | ".join(_header(column, rows) for column in COLUMNS) + " |")
+        lines.append("| " + " | ".join(header_of(column, rows) for column in COLUMNS) + " |")
         lines.append("|" + "|".join(":---" if column.is_name else "---:" for column in COLUMNS) + "|")
         lines += ["| " + " | ".join(in_markdown(column.text(row)) for column in COLUMNS) + " |" for row in rows]
-        lines += ["", *(f"- {in_markdown(line)}" for line in [*_marks(rows), *_failures(rows)])]
+        lines += ["", *(f"- {in_markdown(line)}" for line in [*marks_of(rows), *_failures(rows)])]
         if lines[-1]:
             lines.append("")
     return "\n".join([*lines, NOTES, ""])
-
-
-def to_latex(table: pd.DataFrame) -> str:
-    """The leaderboard's main columns as LaTeX, for booktabs: a table per dataset, protocol and test set."""
-    shown = [column for column in COLUMNS if column.in_terminal]
-    parts = []
-    for title, rows in _sections(table):
-        lines = [r"\begin{table}", rf"\caption{{{in_latex(title)}}}", r"\centering"]
-        lines += [rf"\begin{{tabular}}{{{''.join('l' if column.is_name else 'r' for column in shown)}}}", r"\toprule"]
-        lines += [" & ".join(_header(column, rows).translate(TEX) for column in shown) + r" \\", r"\midrule"]
-        for row, following in zip(rows, [*rows[1:], None], strict=True):
-            lines.append(" & ".join(in_latex(column.text(row)) for column in shown) + r" \\")
-            if following is not None and following.labels != row.labels:
-                lines.append(r"\addlinespace")
-        notes = [rf"\par\footnotesize {in_latex(line)}" for line in _marks(rows)]
-        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}", ""]))
-    return "\n".join(parts)

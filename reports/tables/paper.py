@@ -31,15 +31,6 @@ def references() -> dict[str, Any]:
     return found
 
 
-def tex(text: str) -> str:
-    """Text from records as every LaTeX shows it: letters beyond Latin-1, which pdflatex does not know, become question marks."""
-    return in_latex("".join(letter if ord(letter) < 128 else _latin(letter) for letter in text if letter.isprintable()))
-
-
-def _latin(letter: str) -> str:
-    return letter if letter.isalpha() and ord(letter) < 256 else "?"
-
-
 def bibtex(cells: pd.DataFrame) -> str:
     """Entries of the methods and datasets that stand in the records, of what the sentences cite, and of this benchmark."""
     known = references()
@@ -50,10 +41,13 @@ def bibtex(cells: pd.DataFrame) -> str:
         kind = entry.pop("type")
         fields = ",\n".join(f"  {name} = {{{_title(name, str(value))}}}" for name, value in entry.items())
         lines.append(f"@{kind}{{{key},\n{fields}\n}}\n")
-    codes = ", ".join(sorted(cells["code_hash"].dropna().unique()))
-    note = tex(f"{PACKAGE}; code {codes}")
-    lines.append(f"@misc{{{THIS},\n  title = {{{TITLE}}},\n  note = {{{note}}}\n}}\n")
-    return "\n".join(lines)
+    return "\n".join([*lines, cited(cells)])
+
+
+def cited(cells: pd.DataFrame) -> str:
+    """The entry of this benchmark, with the code that made the records."""
+    note = in_latex(f"{PACKAGE}; code {', '.join(sorted(cells['code_hash'].dropna().unique()))}")
+    return f"@misc{{{THIS},\n  title = {{{TITLE}}},\n  note = {{{note}}}\n}}\n"
 
 
 def _title(name: str, value: str) -> str:
@@ -67,7 +61,7 @@ def _key(kind: str, name: str) -> str | None:
 
 def _cited(kind: str, name: str) -> str:
     key = _key(kind, name)
-    return tex(name) + (rf"~\cite{{{key}}}" if key else "")
+    return in_latex(name) + (rf"~\cite{{{key}}}" if key else "")
 
 
 def methods_paragraph(records: Records, found: list[Field], margin: float) -> str:
@@ -92,10 +86,10 @@ def methods_paragraph(records: Records, found: list[Field], margin: float) -> st
         runs = sorted({(int(draw), int(seed)) for draw, seed in zip(done["draw"], done["seed"], strict=True)})
         draws, seeds = len({draw for draw, _ in runs}), len({seed for _, seed in runs})
         tests = {field.section[3]: len(field.cases) for field in found if field.section[:2] == key}
-        tested = " and ".join(f"{count} cases ({tex(name)})" for name, count in sorted(tests.items()))
+        tested = " and ".join(f"{count} cases ({in_latex(name)})" for name, count in sorted(tests.items()))
         paragraphs.append(
             rf"With the benchmark of~\cite{{{THIS}}} we compared {', '.join(finished) or 'nothing so far'} on"
-            f" {_cited('dataset', dataset)}{data} with {budgets} labelled cases, under its protocol {tex(part['title'].iloc[0])}"
+            f" {_cited('dataset', dataset)}{data} with {budgets} labelled cases, under its protocol {in_latex(part['title'].iloc[0])}"
             f" ({steps} training steps, the same for every method that trains, as are batches, augmentation and labelled cases), in"
             f" {len(runs)} run{'s' * (len(runs) != 1)} ({draws} draw{'s' * (draws != 1)} of labelled cases,"
             f" {seeds} seed{'s' * (seeds != 1)})."
@@ -128,10 +122,10 @@ def results_sentences(board: pd.DataFrame, found: list[Field], baseline: str, ma
         name = baseline_of(baseline, field.section)
         best = next((variant for variant in field.variants if variant != name), name)
         scores = [_score(rows[*field.section, field.labels, variant]) for variant in (best, name) if variant in field.variants]
-        where = f"{tex(field.section[0])}, {tex(field.section[3])}, protocol {tex(field.section[1])}"
+        where = f"{in_latex(field.section[0])}, {in_latex(field.section[3])}, protocol {in_latex(field.section[1])}"
         where += ", tuned hyper-parameters" if field.section[2] == "tuned" else ""
         labels = f"{field.labels} labelled case{'s' * (field.labels != 1)}"
-        start = f"With {labels} ({where}; {len(field.cases)} cases, {tex(field.runs_in_words)})"
+        start = f"With {labels} ({where}; {len(field.cases)} cases, {in_latex(field.runs_in_words)})"
         text = f"{start}, {' and '.join(dict.fromkeys(scores))}."
         for row in rows_of(field.against(name, margin)):
             if row.variant == best:
@@ -145,7 +139,7 @@ def _score(row: Any) -> str:
     if not math.isnan(row.dsc_low):
         over = "over cases only" if row.units == 1 else "over runs and cases"
         interval = rf" (95\,\% CI {100 * row.dsc_low:.1f} to {100 * row.dsc_high:.1f}, {over})"
-    return rf"{tex(row.variant)} reached a DSC of {100 * row.dsc:.1f}\,\%{interval}"
+    return rf"{in_latex(row.variant)} reached a DSC of {100 * row.dsc:.1f}\,\%{interval}"
 
 
 def _points(row: Any) -> str:
@@ -175,16 +169,18 @@ def checklist(records: Records, found: list[Field]) -> str:
     items = [
         ("Problem category", "semantic segmentation of 3-D volumes, one label a voxel"),
         ("Clinical question, intended use", AUTHORS),
-        ("Data: source", tex(", ".join(sorted(cells["dataset"].unique())))),
+        ("Data: source", in_latex(", ".join(sorted(cells["dataset"].unique())))),
         ("Data: eligibility, demographics, ethics", AUTHORS),
         ("Reference standard", "the labels of the dataset as published; who drew them: " + AUTHORS),
         ("Partitions", "training, validation and test disjoint by case; no image in two of them"),
         (
             "Labelled cases",
-            tex("budgets " + ", ".join(map(str, sorted(cells["labels"].unique()))) + "; which ones: records, field labelled"),
+            in_latex(
+                "budgets " + ", ".join(map(str, sorted(cells["labels"].unique()))) + "; which ones: records, field labelled"
+            ),
         ),
         ("Training", "steps, batches and augmentation fixed by the protocol; details in each record"),
-        ("Choice of hyper-parameters", tex(_hparams(cells))),
+        ("Choice of hyper-parameters", in_latex(_hparams(cells))),
         ("Choice of the final model", "last weights; those best on validation cases are reported beside them"),
         ("Use of test cases", "read once, after training"),
         ("Metrics: overlap", "DSC"),
@@ -194,12 +190,12 @@ def checklist(records: Records, found: list[Field]) -> str:
         ("Uncertainty", "95\\,\\% intervals over runs and cases; over cases only where one run is done"),
         ("Multiple comparisons", "Holm over the methods of a budget; not over budgets, metrics and classes"),
         ("Ranking", "several side by side, with ranges: rankings.csv"),
-        ("Failed and missing runs", tex(outcomes) + "; rows that lack runs are put on the scale of all runs"),
+        ("Failed and missing runs", in_latex(outcomes) + "; rows that lack runs are put on the scale of all runs"),
         (
             "Not converged",
-            tex(", ".join(dict.fromkeys(unconverged))) + "; in no rank and no comparison" if unconverged else "none",
+            in_latex(", ".join(dict.fromkeys(unconverged))) + "; in no rank and no comparison" if unconverged else "none",
         ),
-        ("Reproducibility", tex(hashes)),
+        ("Reproducibility", in_latex(hashes)),
         ("Limitations, conflicts of interest", AUTHORS),
     ]
     rows = [rf"{item} & {answer} \\" for item, answer in items]

@@ -43,6 +43,19 @@ def unconverged_in_words(row: Any) -> str:
     return f"{row.never_found} never found ({row.runs_unconverged} of {row.runs_done} runs): not converged at this length"
 
 
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign; nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
+
+
+def collapsed_in_words(row: Any) -> str:
+    """In how many runs a row predicts nothing at all; empty where in none."""
+    if not row.runs_collapsed > 0:
+        return ""
+    return f"predicts nothing (every structure missed) in {row.runs_collapsed:.0f} of {row.runs_done} runs"
+
+
 def lacking_in_words(row: Any) -> str:
     """How many runs a row lacks, and what that means for its scores; empty where it lacks none."""
     if not row.runs_lacking > 0:

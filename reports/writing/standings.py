@@ -35,6 +35,7 @@ def write_standings(
             rows = as_texts(part)
             folded[section] = {
                 "title": title,
+                "text": ["Method"],
                 "header": ["Labels", "Method", *ORDER],
                 "rows": rows,
                 "note": NOTE,

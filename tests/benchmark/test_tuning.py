@@ -1,7 +1,6 @@
 """Equal trials for all, the published values first, the same whatever interrupts, and no way to the test set."""
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -21,17 +20,17 @@ import pytest
 from benchmark.cell.experiment import run_cell
 from benchmark.ground.errors import BadInput
 from benchmark.ground.rules import get_protocol
-from benchmark.records.fingerprint import code_of
 from benchmark.records.identity import Cell, Trial
-from benchmark.records.store import CASE_COLUMNS, CellFolder, Store, describe_cell
+from benchmark.records.store import CellFolder, Store
 from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
-from benchmark.study.spaces import Space, search_space
-from benchmark.study.tuning import ATTEMPTS, ROUND, Search, Tuner, tune, tuned
+from benchmark.study.tuned import tuned
+from benchmark.study.tuning import ATTEMPTS, ROUND, tune
 from datasets.dataset import Dataset
 from datasets.prepared import open_dataset
-from reports.tables.tuning import studies_of, trials_of
+from reports.tables.tuning import trials_of
 from reports.writing.tuning import write_tuning
+from tests.benchmark.imagined_trials import make, pretend, protocol, results, spaces, tried
 from tests.datasets.layouts import acdc_slices
 
 ROOT = Path(__file__).parents[2]
@@ -49,65 +48,8 @@ def dataset(folder: Path) -> Dataset:
     return open_dataset("acdc", folder)
 
 
-def spaces(methods: str = "mean_teacher,cps") -> list[Space]:
-    return [search_space(selection, 1) for selection in parse_methods(methods)]
-
-
-def make(
-    dataset: Dataset,
-    store: Path,
-    trials: int = 10,
-    sampler: str = "tpe",
-    methods: str = "mean_teacher,cps",
-    steps: int = 20,
-    pruner: str = "none",
-) -> Tuner:
-    protocol = get_protocol("smoke").model_copy(update={"steps": steps})
-    command = "python -m benchmark tune"
-    return Tuner(dataset, spaces(methods), protocol, Search(trials, sampler, pruner), Store(store), command)  # type: ignore[arg-type]
-
-
-def results(tuner: Tuner) -> list[dict]:
-    rows = studies_of(trials_of(collect(tuner.store))).set_index("study", drop=False)
-    return rows.loc[tuner.names()].to_dict("records")
-
-
-def score(cell: Cell) -> float:
-    """An imagined validation score with its best at a learning rate of 3 times the protocol's."""
-    return 0.9 - abs(np.log(cell.hparams["learning_rate"] / 3)) / 10
-
-
-def pretend(
-    store: Path, ran: list[Cell] | None = None, lose: Callable[[Cell], bool] = lambda cell: False
-) -> Callable[[list[Cell]], int]:
-    """Writes records instead of training; cells that are lost leave none. Scores grow with the steps, the same for all."""
-
-    def run(cells: list[Cell]) -> int:
-        for cell in cells:
-            if ran is not None:
-                ran.append(cell)
-            if not lose(cell):
-                assert cell.trial is not None
-                total, looks = cell.protocol.steps, []
-                for step in (total // 2, total):
-                    looks.append((step, score(cell) * step / total))
-                    if looks[-1][1] < dict(cell.trial.prune_below).get(step, 0):
-                        break
-                record = describe_cell(cell) | {"outcome": "done", "validation_last": looks[-1][1], "looks": looks}
-                record |= {"steps_done": looks[-1][0], "seconds": 1.0, "code": code_of(cell).model_dump()}
-                cases = ",".join(CASE_COLUMNS) + "\n"
-                Store(store).folder(cell).finish({"record.json": json.dumps(record), "cases.csv": cases})
-        return 0
-
-    return run
-
-
 def without_study(rows: list[dict]) -> list[dict]:
     return [{key: value for key, value in row.items() if key != "study"} for row in rows]
-
-
-def tried(tuner: Tuner) -> list[list[dict[str, float]]]:
-    return [[dict(t.params) for t in study.get_trials()] for _, study in tuner.studies]
 
 
 def test_every_method_gets_its_trials_the_published_values_first_and_none_twice(dataset: Dataset, tmp_path: Path) -> None:
@@ -115,11 +57,11 @@ def test_every_method_gets_its_trials_the_published_values_first_and_none_twice(
     tuner = make(dataset, tmp_path)
     tune(tuner, pretend(tmp_path, ran))
     assert len(ran) == 20 and len({cell.id for cell in ran}) == 20 and all(cell.kind == "trial" for cell in ran)
-    for (space, study), row in zip(tuner.studies, results(tuner), strict=True):
+    for study, row in zip(tuner.studies, results(tuner), strict=True):
         assert row["trials"] == 10 and row["failed"] == 0
-        assert study.get_trials()[0].params == {name: space.base.hparams[name] for name in space.ranges}
+        assert study.study.get_trials()[0].params == study.space.published
         assert row["published"] == pytest.approx(0.9 - np.log(3) / 10) and row["best"] >= row["published"]
-        assert row["best"] == max(t.value for t in study.get_trials())
+        assert row["best"] == max(t.value for t in study.study.get_trials())
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -151,10 +93,7 @@ def test_a_damaged_journal_is_set_aside_and_the_records_answer_again(
     assert "journal.log.damaged-" in capsys.readouterr().err and list(journal.parent.glob("journal.log.damaged-*"))
     ran: list[Cell] = []
 
-    def run(cells: list[Cell]) -> int:
-        return pretend(tmp_path, ran)([cell for cell in cells if not Store(tmp_path).folder(cell).done()])
-
-    tune(again, run)
+    tune(again, pretend(tmp_path, ran))
     assert not ran and tried(again) == tried(whole)
     assert make(dataset, tmp_path, trials=6).cells() == {}
 
@@ -217,7 +156,7 @@ def test_a_lost_worker_s_trial_comes_again_and_fails_after_some_attempts(dataset
 def test_tuned_cells_take_the_best_of_their_own_trials(dataset: Dataset, tmp_path: Path) -> None:
     tuner = make(dataset, tmp_path, methods="supervised,mean_teacher[rsl=true]")
     tune(tuner, pretend(tmp_path))
-    bases = [space.base for space, _ in tuner.studies]
+    bases = [study.space.base for study in tuner.studies]
     cells = expand(dataset, bases, [1], [(0, 0)], get_protocol("smoke"), "")
     for before, after, row in zip(cells, tuned(cells, Store(tmp_path)), results(tuner), strict=True):
         assert after.kind == "tuned" and after.variant == f"{before.variant} (tuned)" and after.id != before.id
@@ -242,7 +181,7 @@ def test_tuning_cannot_see_the_test_set(folder: Path, tmp_path: Path) -> None:
     found = []
     for name, data in (("true", folder), ("noise", noisy_tests(folder, tmp_path / "noisy"))):
         store = Store(tmp_path / name)
-        tuner = make(open_dataset("acdc", data), store.root, trials=3, methods="supervised", steps=150)
+        tuner = make(open_dataset("acdc", data), store.root, "supervised", protocol(150), trials=3)
         tune(tuner, lambda cells, store=store: sum(run_cell(cell, store, "cpu") != "done" for cell in cells))
         assert all(not list(CellFolder(f.path).path.glob("*test*")) for f in store.folders())
         (row,) = results(tuner)
@@ -259,9 +198,9 @@ def test_pruned_trials_give_their_steps_to_further_trials_and_the_budget_stays_e
     tune(tuner, pretend(tmp_path, ran))
     trials = trials_of(collect(Store(tmp_path)))
     assert all(cell.trial and bool(cell.trial.prune_below) == (cell.trial.number >= ROUND) for cell in ran)
-    for row, (_, study) in zip(results(tuner), tuner.studies, strict=True):
+    for row, study in zip(results(tuner), tuner.studies, strict=True):
         assert row["pruned"] > 0 and row["trials"] > 12 and 12 * 20 - 20 < row["steps"] <= 12 * 20
-        assert [t.state.name == "PRUNED" for t in study.get_trials()] == list(
+        assert [t.state.name == "PRUNED" for t in study.study.get_trials()] == list(
             trials.loc[trials["study"] == row["study"], "outcome"] == "pruned"
         )
     for study, part in trials.groupby("study"):
@@ -269,7 +208,7 @@ def test_pruned_trials_give_their_steps_to_further_trials_and_the_budget_stays_e
         second = part[(part["number"] >= ROUND) & (part["number"] < 2 * ROUND)]
         halves = second["score"] * np.where(second["outcome"] == "pruned", 1, 0.5)
         assert ((halves < early.median()) == (second["outcome"] == "pruned")).all(), study
-    bases = [space.base for space, _ in tuner.studies]
+    bases = [study.space.base for study in tuner.studies]
     for cell in tuned(expand(dataset, bases, [1], [(0, 0)], get_protocol("smoke"), ""), Store(tmp_path)):
         assert cell.tuning is not None and cell.tuning.trials > 12 and cell.tuning.steps <= 240
 
@@ -290,9 +229,9 @@ def test_a_pruned_cell_ends_where_its_score_is_below(dataset: Dataset, tmp_path:
 def test_the_report_of_trials_is_written_from_records_alone(dataset: Dataset, tmp_path: Path, sampler: str) -> None:
     tune(make(dataset, tmp_path / "store", sampler=sampler, pruner="median"), pretend(tmp_path / "store"))
     shutil.rmtree(tmp_path / "store" / "tuning")
-    files = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "out")
+    files, _ = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "out")
     assert len(files) == 2 + 2 + 2 * 2 and all(file.stat().st_size > 100 for file in files)
-    again = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "again")
+    again, _ = write_tuning(collect(Store(tmp_path / "store")), tmp_path / "again")
     assert [file.read_bytes() for file in again] == [file.read_bytes() for file in files]
     trials = pd.read_csv(tmp_path / "out" / "trials.csv")
     assert set(trials["outcome"]) == {"done", "pruned"} and trials["hparams"].str.contains("learning_rate").all()

@@ -194,6 +194,13 @@ def says(*parts: str) -> Callable[[Prepared], None]:
     return lambda dataset: told(dataset, *parts)
 
 
+def shows(fact: str) -> Callable[[Prepared], None]:
+    def check(dataset: Prepared) -> None:
+        assert fact in dataset.facts, dataset.facts
+
+    return check
+
+
 def classes(values: tuple[int, ...], names: tuple[str, ...], *parts: str) -> Callable[[Prepared], None]:
     def check(dataset: Prepared) -> None:
         assert dataset.classes == ("background", *names)
@@ -285,7 +292,7 @@ READ: dict[str, Case] = {
     "nnunet_v2, decathlon": ("decathlon", nnunet, read(has(), quiet)),
     "nnunet_v2, folder": ("folder", nnunet, read(has(), quiet)),
     "nnunet_two_channels": ("folder", lambda r: nnunet(r, 2), read(has(2), opposite_channels, quiet)),
-    "a_file_a_channel": ("folder", a_file_a_channel, read(has(3), says("flair, t1, t2"))),
+    "a_file_a_channel": ("folder", a_file_a_channel, read(has(3), shows("channels: flair, t1, t2"), quiet)),
     "a_file_a_channel, cases.csv": ("folder", channels_in_a_table, read(has(3), quiet)),
     "btcv_names": ("decathlon", btcv, read(published, says("2 validation cases"))),
     "btcv_names, folder": ("folder", lambda r: pairs(r, "imagesTr/img{:04}.nii.gz", "labelsTr/label{:04}.nii.gz"), read(has())),

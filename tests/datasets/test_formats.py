@@ -10,12 +10,14 @@ import pytest
 
 from benchmark.ground.errors import BadInput
 from datasets.folder import Folder
-from datasets.formats import header_of, values_of
+from datasets.formats import header_of, parts_of, values_of
 from datasets.images import Images
 from datasets.mnms import MNMs
+from datasets.pairing import pair_folders
 from datasets.suggest import suggest
+from datasets.tables import read_table
 from tests.datasets import odd_files as odd
-from tests.datasets.odd_files import affine, nnunet, pairs, save, scan, table
+from tests.datasets.odd_files import affine, described, nnunet, pairs, save, scan, table
 
 
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
@@ -33,30 +35,92 @@ def test_itk_s_files_are_read_as_nifti_is(ending: str, tmp_path: Path) -> None:
         values_of(tmp_path / f"y{ending}")
 
 
-def test_a_folder_of_one_dicom_series_is_a_volume(tmp_path: Path) -> None:
+def dicom(home: Path, array: np.ndarray, form: str, places: list[float], name: str = "1.2.3.4") -> None:
+    """A series, a file a slice, numbered in another order than they lie; ``places`` of the slices in mm."""
     itk = pytest.importorskip("SimpleITK")
-    array = np.round(scan(1)[0]).astype(np.int16)
     writer = itk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
-    (tmp_path / "case").mkdir()
-    for k in range(array.shape[2]):
+    writer.SetImageIO("GDCMImageIO")
+    home.mkdir(parents=True, exist_ok=True)
+    for k, place in enumerate(places):
         plane = itk.GetImageFromArray(array[None, :, :, k].transpose(0, 2, 1))
         plane.SetSpacing((1.5, 1.5, 8.0))
-        place = {
-            "0020|0032": f"20\\-5\\{30 + 8 * k}",
+        tags = {
+            "0020|0032": f"20\\-5\\{place}",
             "0020|0037": "-1\\0\\0\\0\\-1\\0",
             "0020|0013": str(k),
             "0008|0060": "MR",
+            "0020|000e": name,
+            "0020|000d": "1.2.3",
+            "0008|0018": f"{name}.{k + 1}",
         }
-        for tag, value in (place | {"0020|000e": "1.2.3.4", "0020|000d": "1.2.3", "0008|0018": f"1.2.3.4.{k + 1}"}).items():
+        for tag, value in tags.items():
             plane.SetMetaData(tag, value)
-        writer.SetFileName(str(tmp_path / "case" / f"{99 - k}.dcm"))  # in another order than they lie
+        writer.SetFileName(str(home / form.format(99 - k)))
         writer.Execute(plane)
-    values, grid = values_of(tmp_path / "case")
+
+
+@pytest.mark.parametrize("form", ["{}.dcm", "IM{:04}", "{}.IMA"])
+def test_a_folder_of_one_dicom_series_is_a_volume(form: str, tmp_path: Path) -> None:
+    array = np.round(scan(1)[0]).astype(np.int16)
+    for home in ("imagesTr/c00", "labelsTr/c00"):
+        dicom(tmp_path / home, array, form, [30.0 + 8 * k for k in range(6)])
+        (tmp_path / home / ".DS_Store").write_bytes(b"x")
+        (tmp_path / home / "notes.txt").write_text("x")
+    values, grid = values_of(tmp_path / "imagesTr/c00")
     np.testing.assert_array_equal(values[0], array)
     np.testing.assert_allclose(grid.spacing, (1.5, 1.5, 8), atol=1e-4)
     np.testing.assert_allclose(grid.affine, affine(), atol=1e-4)
-    assert header_of(tmp_path / "case").shape == grid.shape
+    assert header_of(tmp_path / "imagesTr/c00").shape == grid.shape
+    pairs = pair_folders(tmp_path / "imagesTr", tmp_path / "labelsTr")
+    assert pairs.sources["c00"].label == tmp_path / "labelsTr/c00" and not pairs.told
+    table = tmp_path / "cases.csv"
+    table.write_text("case,image,label,split\nc,imagesTr/c00,labelsTr/c00,train\n")
+    assert read_table(table).files["c"]["c"].images == (tmp_path / "imagesTr/c00",)
+
+
+@pytest.mark.parametrize(
+    ("places", "part"),
+    [([30.0, 38, 46, 62, 70, 78], "(8, 8, 16) mm apart"), ([30.0, 30, 38, 38, 46, 46], "(0, 0, 8) mm apart")],
+)
+def test_a_series_that_lacks_a_slice_or_holds_time_points_is_refused(places: list[float], part: str, tmp_path: Path) -> None:
+    dicom(tmp_path, np.round(scan(1)[0]).astype(np.int16), "{}.dcm", places)
+    with pytest.raises(BadInput) as caught:
+        header_of(tmp_path)
+    assert part in str(caught.value) and "complete the series" in str(caught.value)
+
+
+def test_two_series_in_a_folder_are_refused(tmp_path: Path) -> None:
+    for name in "56":
+        dicom(tmp_path, np.round(scan(1)[0]).astype(np.int16), name + "{}.dcm", [30.0, 38], f"1.2.3.{name}")
+    with pytest.raises(BadInput, match="holds 2 DICOM series; expected one; put each series into a folder of its own"):
+        header_of(tmp_path)
+
+
+def test_voxels_beside_a_header_are_part_of_the_data(tmp_path: Path) -> None:
+    """Their size is what the header may claim, and other voxels are other data."""
+    itk = pytest.importorskip("SimpleITK")
+    for number in range(6):
+        for home, array in zip(("imagesTr", "labelsTr"), scan(number), strict=True):
+            (tmp_path / home).mkdir(exist_ok=True)
+            image = itk.GetImageFromArray(array.T)
+            image.SetSpacing((1.5, 1.5, 8.0))
+            itk.WriteImage(image, str(tmp_path / home / f"c{number}.mhd"))
+    before = Folder(tmp_path)
+    known = before.content_hash()
+    np.testing.assert_array_equal(before.read("c1", labels=True)[0].label, scan(1)[1][::-1, ::-1].T)
+    assert not before.warnings and parts_of(tmp_path / "imagesTr/c1.mhd")[1].name == "c1.raw"
+    voxels = tmp_path / "imagesTr/c1.raw"
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert Folder(tmp_path).content_hash() != known
+    header = tmp_path / "imagesTr/c2.mhd"
+    text = header.read_text()
+    header.write_text(text.replace("c2.raw", "../../c2.raw"))
+    with pytest.raises(BadInput, match="lies outside"):
+        values_of(header)
+    header.write_text(text.replace("14 12 6", "1400 1200 300"))
+    with pytest.raises(BadInput, match=r"declares .* bytes and stores"):
+        values_of(header)
 
 
 def test_without_simpleitk_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
@@ -137,7 +201,7 @@ def test_settings_that_cannot_be_meant_are_refused(text: str, part: str, tmp_pat
         ("background: 0\na: 1\nb: 1\n", "value 1 belongs to"),
         ("a: -1\n", "from -1"),
         ("a: one\n", "a: one is no class"),
-        ("- a\n", "list"),
+        ("- a\n", "no line such as liver: 1"),
         ("background: 0\n", "2 to 255 classes"),
     ],
 )
@@ -171,6 +235,9 @@ def test_colours_keep_their_scale_and_rows_of_a_case_are_its_slices(tmp_path: Pa
     ("make", "parts"),
     [
         (nnunet, ["--dataset nnunet reads it: 4 labelled training, 0 unlabelled, 1 validation and 1 test"]),
+        (lambda r: described(r, pairs(r)), ["--dataset decathlon reads it"]),
+        (lambda r: table(r, pairs(r)), ["--dataset folder reads it"]),
+        (lambda r: (r / "ACDC").mkdir() or odd.acdc_download(r / "ACDC"), ["ACDC looks like a layout that is known"]),
         (odd.atria, ["--dataset la reads it: 3 labelled"]),
         (odd.pictures, ["--dataset images reads it"]),
         (lambda r: odd.acdc_h5(r), ["--dataset acdc reads it"]),
@@ -186,4 +253,4 @@ def test_colours_keep_their_scale_and_rows_of_a_case_are_its_slices(tmp_path: Pa
 def test_suggest_names_the_dataset_or_what_is_missing(make, parts: list[str], tmp_path: Path) -> None:
     make(tmp_path)
     said = "\n".join(suggest(tmp_path))
-    assert all(part in said for part in parts) and len(said.splitlines()) < 9, said
+    assert all(part in said for part in parts) and len(said.splitlines()) < 4, said

@@ -5,6 +5,7 @@ import io
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,4 +74,40 @@ def test_a_nifti_volume_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(content))
     for name in ("x.nii", "x.nii.gz"):
         with pytest.raises(BadInput, match=r"declares 536870912 bytes and stores .*; expected an image that is all there"):
+            values_of(tmp_path / name)
+
+
+def png(width: int, height: int) -> bytes:
+    """The head of a PNG of so many pixels, and no pixel."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    ):
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return content
+
+
+@pytest.mark.parametrize(
+    ("width", "part"),
+    [(12_000, "declares 144000000 bytes and stores"), (60_000, "more than .* pixels; expected a picture of fewer")],
+)
+def test_a_picture_that_is_not_there(tmp_path: Path, width: int, part: str, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / "x.png").write_bytes(png(width, width))
+    for read in (values_of, header_of):
+        with pytest.raises(BadInput, match=part):
+            read(tmp_path / "x.png")
+    assert not recwarn.list
+
+
+def test_itk_s_voxels_that_are_not_there(tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 512 512 512\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    (tmp_path / "x.mha").write_text(head)
+    (tmp_path / "x.nrrd").write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 512 512 512\nencoding: gzip\nendian: little\n\n"
+    )
+    for name in ("x.mha", "x.nrrd"):
+        with pytest.raises(BadInput, match="declares 134217728 bytes and stores"):
             values_of(tmp_path / name)

@@ -20,8 +20,9 @@ from benchmark.records.status import counts, statuses
 from benchmark.records.store import DONE, PROGRESS, CellFolder, Store, describe_cell
 from benchmark.records.table import Records, collect
 from reports.tables.escaping import to_csv
+from reports.tables.latex import to_latex
 from reports.tables.leaderboard import leaderboard
-from reports.tables.leaderboard_forms import to_latex, to_markdown
+from reports.tables.leaderboard_forms import to_markdown
 from reports.writing.report import write_report
 from tests.fuzz.fuzzing import SECONDS, damage, few, spend
 

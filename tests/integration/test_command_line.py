@@ -196,7 +196,8 @@ def test_report_writes_tables_and_figures_from_records_alone(
     table = pd.read_csv(tmp_path / "leaderboard.csv")
     assert set(table["variant"]) >= {"supervised", "cctr"}
     assert "cctr" in (tmp_path / "leaderboard.md").read_text()
-    assert (tmp_path / "figures" / "label_efficiency.png").stat().st_size > 5000
+    assert (tmp_path / "figures" / "acdc-smoke-run-test-label-efficiency.png").stat().st_size > 5000
+    assert f"wrote {tmp_path / 'index.html'}, and " in result.stderr
 
 
 def test_overlays_are_drawn_on_request_from_the_weights(

@@ -1,5 +1,6 @@
 """Made-up records in the shape that a store collects."""
 
+import numpy as np
 import pandas as pd
 
 from benchmark.records.store import CASE_COLUMNS
@@ -67,3 +68,23 @@ def make_records(cells, cases=()):
     """What ``Store.collect`` returns."""
     columns = list(cell()) if not cells else None
     return Records(pd.DataFrame(cells, columns=columns), pd.DataFrame(list(cases), columns=["cell", *CASE_COLUMNS]))
+
+
+def made_up():
+    """Two datasets, four methods, two budgets, tuned and untuned, one failed and one unfinished cell."""
+    rng = np.random.default_rng(0)
+    cells, rows = [], []
+    for dataset in ("acdc", "phantom"):
+        for level, variant in enumerate(["supervised", "cps", "mean_teacher", "cctr", "supervised (tuned)", "cctr (tuned)"]):
+            for labels in (1, 7):
+                for run in range(2):
+                    kind = "tuned" if "tuned" in variant else "run"
+                    spent = {"trials": 20, "steps": 8000, "seconds": 1800.0} if kind == "tuned" else None
+                    looks = [[100, 0.2], [400, 0.4 + 0.05 * level]]
+                    cells.append(cell(variant, labels, run, dataset=dataset, kind=kind, tuning=spent, looks=looks))
+                    values = 0.3 + 0.08 * level + 0.02 * labels + rng.normal(0, 0.05, 8)
+                    rows += scores(cells[-1], {f"case{i}": float(v) for i, v in enumerate(values)})
+                    rows += scores(cells[-1], {f"case{i}": float(v) for i, v in enumerate(values)}, selection="val")
+    cells.append(failed(variant="fixmatch", labels=1) | {"error": "RuntimeError: <b>loss</b> is nan"})
+    cells.append(failed(variant="fixmatch", labels=7) | {"outcome": "unfinished", "error": None})
+    return make_records(cells, rows)

@@ -7,6 +7,7 @@ import numpy as np
 
 from reports.statistics.multiplicity import holm
 from reports.statistics.random_effects import by_unit, combination, pair, run_spread, units_of
+from tests.reports import simulated_standings
 
 LEVEL = 70.0
 
@@ -93,7 +94,7 @@ def page() -> str:
     lines += [
         _line(World(methods, 20, runs, uneven=2.0), 1000 if methods == 2 else 200) for methods in (2, 18) for runs in (3, 5)
     ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *simulated_standings.page(), ""])
 
 
 def _line(world: World, repeats: int) -> str:

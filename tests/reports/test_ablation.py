@@ -95,7 +95,7 @@ def test_a_run_counts_only_when_every_variant_is_there():
 
 def test_files_of_an_ablation(tmp_path):
     found = records({"none": 0.3, "reps": 0.35, "rsl": 0.5, "both": 0.65}, noise=0.02, labels=(1, 3))
-    names = [path.name for path in write_ablation(found, TWO, tmp_path)]
+    names = [path.name for path in write_ablation(found, TWO, tmp_path)[0]]
     assert names == ["effects.csv", "effects.md", *(f"{n}.{s}" for n in ("interactions", "waterfall") for s in ("png", "svg"))]
     text = (tmp_path / "effects.md").read_text()
     assert "| 1 | rsl | +2" in text and "rsl: false, true (baseline false)" in text
@@ -103,7 +103,7 @@ def test_files_of_an_ablation(tmp_path):
     write_ablation(found, TWO, tmp_path)
     assert (tmp_path / "waterfall.png").read_bytes() == first
     one = Design("cctr", {"rsl": ("false", "true")}, {"none": ("false",), "rsl": ("true",)})
-    assert "interactions.png" not in [path.name for path in write_ablation(found, one, tmp_path / "one")]
+    assert "interactions.png" not in [path.name for path in write_ablation(found, one, tmp_path / "one")[0]]
 
 
 def test_nothing_complete_is_said():

@@ -11,8 +11,9 @@ import pytest
 import reports
 from benchmark.ground.errors import DiskFull
 from reports.tables.escaping import in_markdown, to_csv
+from reports.tables.latex import to_latex
 from reports.tables.leaderboard import leaderboard
-from reports.tables.leaderboard_forms import to_latex, to_markdown
+from reports.tables.leaderboard_forms import to_markdown
 from reports.writing.report import write_report
 from reports.writing.tuning import write_tuning
 from tests.conftest import Disk
@@ -69,7 +70,7 @@ def test_texts_of_records_begin_no_formula_in_figures(tmp_path: Path) -> None:
         record(cell=f"t{n}", variant=f"t{n}", kind="trial", trial=trial | {"number": n}, hparams={"a": 0.5}, **about)
         for n in (0, 1)
     ]
-    assert len(write_tuning(make_records(trials), tmp_path / "tuning")) == 6
+    assert len(write_tuning(make_records(trials), tmp_path / "tuning")[0]) == 6
 
 
 def test_every_table_is_guarded_against_formulas() -> None:

@@ -7,11 +7,9 @@ import pytest
 
 from reports.statistics.label_equivalence import Labels, equivalent_labels
 from reports.statistics.random_effects import Estimate, combination, estimate, run_spread, sum_over_budgets, weighted
-from reports.tables.comparison import Field
 from reports.tables.label_equivalence import in_words, label_equivalence
+from tests.reports.simulated_standings import BUDGETS, CURVE, budget, worth
 
-BUDGETS = np.array([1.0, 3.0, 9.0])
-CURVE = np.array([0.4, 0.6, 0.8])
 SURE = 1e-9
 
 
@@ -60,32 +58,10 @@ def test_a_sum_over_budgets_is_estimate_where_there_is_one_and_by_hand_where_the
     assert estimate(*parts[0]).error > 0
 
 
-def budget(rng, labels, levels, runs=3, cases=20, hard=None):
-    """A field at so many labels: supervised at its level, two of its kind, then cctr; points."""
-    spread = rng.normal(0, 2, (len(levels), runs, 1)) + rng.normal(0, 2, (1, runs, 1))
-    scores = np.array(levels)[:, None, None] + spread + hard + rng.normal(0, 3, (len(levels), 1, cases))
-    scores = (scores + rng.normal(0, 3, (len(levels), runs, cases))) / 100
-    names = ("supervised", "second", "third", "cctr")[: len(levels)]
-    ids = tuple((run, run) for run in range(runs))
-    return Field(("d", "p", "run", "test"), labels, names, ids, tuple(f"c{i:02}" for i in range(cases)), scores, "p", {})
-
-
 @pytest.mark.parametrize("truth", [1.6, 5.0])
 def test_the_interval_covers_as_often_as_it_says(truth):
-    rng = np.random.default_rng(2)
-    score = 100 * float(np.interp(math.log(truth), np.log(BUDGETS), CURVE))
-    inside, bounded = [], []
-    for _ in range(60):
-        hard = rng.normal(0, 8, 20)
-        fields = [
-            budget(rng, int(labels), [100 * level, 60, 60, *([score] if labels == 3 else [])], hard=hard)
-            for labels, level in zip(BUDGETS, CURVE, strict=True)
-        ]
-        table = label_equivalence(fields, "supervised").set_index(["labels", "variant"])
-        row = table.loc[(3, "cctr")]
-        inside.append(row["low"] <= truth <= row["high"])
-        bounded.append(0 < row["low"] <= row["equivalent"] <= row["high"] < math.inf)
-    assert 0.95 - 2.5 * math.sqrt(0.05 * 0.95 / 60) <= np.mean(inside) and np.mean(bounded) > 0.5
+    inside, bounded = worth(truth, 3, 60)
+    assert 0.95 - 2.5 * math.sqrt(0.05 * 0.95 / 60) <= inside and bounded > 0.5
 
 
 def test_it_is_said_in_few_words_and_nothing_is_said_of_one_budget_or_one_run():

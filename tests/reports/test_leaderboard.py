@@ -1,5 +1,7 @@
 """The leaderboard on made-up records with answers by hand."""
 
+import re
+import shutil
 import subprocess
 import sys
 from io import StringIO
@@ -11,9 +13,10 @@ from rich.console import Console
 from benchmark.ground.errors import BadInput
 from reports.tables.comparison import fields
 from reports.tables.escaping import to_csv
+from reports.tables.latex import LONG, ties_of, to_latex
 from reports.tables.leaderboard import leaderboard
-from reports.tables.leaderboard_forms import to_latex, to_markdown, to_terminal
-from reports.writing.leaderboard import write_leaderboard
+from reports.tables.leaderboard_forms import to_markdown, to_terminal
+from reports.writing.leaderboard import write_label_efficiency, write_leaderboard
 from tests.reports.made_up_records import cell, failed, make_records, scores
 
 NAN = float("nan")
@@ -185,7 +188,9 @@ def test_markdown_is_a_well_formed_table_whatever_a_variant_is_called():
 
 
 def test_report_writes_tables_and_figures(grid, tmp_path):
-    paths = write_leaderboard(leaderboard(grid), tmp_path / "new" / "report")
+    table = leaderboard(grid)
+    paths = write_leaderboard(table, tmp_path / "new" / "report")
+    paths += write_label_efficiency(table, tmp_path / "new" / "report" / "figures")
     assert [path.name for path in paths] == [
         "leaderboard.csv",
         "leaderboard.md",
@@ -198,7 +203,8 @@ def test_report_writes_tables_and_figures(grid, tmp_path):
 
 
 def test_report_of_failures_alone_is_a_table_of_failures(tmp_path):
-    paths = write_leaderboard(leaderboard(make_records([failed(), failed(labels=7)])), tmp_path)
+    table = leaderboard(make_records([failed(), failed(labels=7)]))
+    paths = write_leaderboard(table, tmp_path) + write_label_efficiency(table, tmp_path)
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.tex"]
     assert (tmp_path / "leaderboard.md").read_text().count("| failed |") == 2
 
@@ -215,6 +221,55 @@ def test_spreadsheets_see_no_formula_and_latex_no_command():
     assert set(read["variant"]) == {"'=cmd|' /C calc'!A0", "a_b[x=50%]"} and "'@SUM(A1)" in set(read["error"])
     assert not any(str(value).startswith(("=", "@", "+")) for column in read for value in read[column])
     assert r"a\_b[x=50\%]" in to_latex(table) and to_latex(table).count(r"\begin{tabular}") == 1
+
+
+def test_latex_has_a_table_for_each_budget_with_the_best_in_bold_and_what_cannot_be_told_from_it_marked(grid):
+    text = to_latex(leaderboard(grid), ties_of(fields(grid)))
+    assert text.count(r"\begin{table}") == text.count(r"\toprule") == text.count(r"\textbf{") == 3
+    assert set(re.findall(r"\\label\{([^}]*)\}", text)) == {f"tab:phantom-test-quick-run-{n}-last" for n in (1, 3, 28)}
+    lines = [line for line in text.splitlines() if line.startswith(("cctr", "cps", "supervised"))]
+    assert all((r"\textbf" in line) == line.startswith("cctr") for line in lines)
+    assert any(r"$^{\approx}$" in line for line in lines if not line.startswith("cctr")) and "cannot be told apart" in text
+    many = [cell(f"m{i}") for i in range(LONG + 1)]
+    long = to_latex(leaderboard(make_records(many, [row for one in many for row in scores(one, {"a": 0.5, "b": 0.6})])))
+    assert long.count(r"\begin{longtable}") == long.count(r"\endhead") == 1 and r"\begin{table}" not in long
+    name = cell("方法[learning_rate=10,ema_decay=0.9]")
+    foreign = to_latex(leaderboard(make_records([name], scores(name, {"a": 0.5}))))
+    assert foreign.isascii() and "??[" in foreign and r",\allowbreak{}" in foreign and r"p{0.3\textwidth}" in foreign
+
+
+@pytest.mark.parametrize("engine", ["pdflatex", "lualatex"])
+def test_latex_compiles(grid, tmp_path, engine):
+    if not shutil.which(engine):
+        pytest.skip(f"needs {engine}")
+    text = to_latex(leaderboard(grid), ties_of(fields(grid)))
+    packages = "booktabs,longtable"
+    body = (
+        rf"\documentclass{{article}}\usepackage[T1]{{fontenc}}\usepackage{{{packages}}}\begin{{document}}{text}\end{{document}}"
+    )
+    (tmp_path / "board.tex").write_text(body)
+    done = subprocess.run([engine, "-interaction=nonstopmode", "board.tex"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "too large" not in done.stdout, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("width", [60, 40])
+def test_a_narrow_terminal_has_fewer_columns_not_one_letter_a_line(grid, width):
+    table = leaderboard(grid)
+    text = printed(table, width)
+    assert max(map(len, text.splitlines())) <= width and len(text.splitlines()) < 3 * len(table) + 15
+    assert "cctr[rsl=false]" in text and "no room here for Time" in text and "Time" not in printed(table, 40).splitlines()[2]
+    assert "no room" not in printed(table, 100)
+
+
+def test_a_run_that_predicts_nothing_is_called_so():
+    runs = [cell(run=0), cell(run=1)]
+    rows = scores(runs[0], {"a": 0.0, "b": 0.0}, missed=1.0) + scores(runs[1], {"a": 0.0, "b": 0.5})
+    table = leaderboard(make_records(runs, rows))
+    assert table["runs_collapsed"].tolist() == [1]
+    assert "predicts nothing (every structure missed) in 1 of 2 runs" in printed(table, 200)
+    assert leaderboard(make_records(runs, scores(runs[0], {"a": 0.0}) + scores(runs[1], {"a": 0.5})))[
+        "runs_collapsed"
+    ].tolist() == [0]
 
 
 def test_cells_asked_for_and_not_run_are_shown_as_such():

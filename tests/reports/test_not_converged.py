@@ -10,8 +10,9 @@ from reports.page.words import in_words
 from reports.tables.by_metric import by_metric
 from reports.tables.comparison import fields, gaps_closed
 from reports.tables.escaping import to_csv
+from reports.tables.latex import to_latex
 from reports.tables.leaderboard import leaderboard, unconverged
-from reports.tables.leaderboard_forms import to_latex, to_markdown
+from reports.tables.leaderboard_forms import to_markdown
 from reports.writing.report import write_report
 from tests.reports.made_up_records import cell, make_records, scores
 from tests.reports.test_leaderboard import printed

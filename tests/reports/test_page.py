@@ -1,29 +1,27 @@
-"""The page: whole, harmless, the same for the same records; sorted and filtered in a real browser."""
+"""The page: whole, harmless, the same for the same records, and what its rows and words say."""
 
-import functools
-import http.server
 import json
 import re
-import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.ground.errors import BadInput
 from reports.page.columns import COLUMNS
 from reports.page.rows import table_rows
-from reports.page.words import in_words
+from reports.page.words import in_words, of_collapsed, summary
 from reports.tables.by_metric import by_metric
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard
 from reports.tables.published import Published, published, published_for
+from reports.tables.wording import signed
 from reports.writing.report import write_report
-from tests.reports.made_up_records import cell, failed, make_records, scores
+from tests.reports.made_up_records import cell, failed, made_up, make_records, record, scores
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -40,29 +38,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def made_up():
-    rng = np.random.default_rng(0)
-    cells, rows = [], []
-    for dataset in ("acdc", "phantom"):
-        for level, variant in enumerate(["supervised", "cps", "mean_teacher", "cctr", "supervised (tuned)", "cctr (tuned)"]):
-            for labels in (1, 7):
-                for run in range(2):
-                    kind = "tuned" if "tuned" in variant else "run"
-                    spent = {"trials": 20, "steps": 8000, "seconds": 1800.0} if kind == "tuned" else None
-                    looks = [[100, 0.2], [400, 0.4 + 0.05 * level]]
-                    cells.append(cell(variant, labels, run, dataset=dataset, kind=kind, tuning=spent, looks=looks))
-                    values = 0.3 + 0.08 * level + 0.02 * labels + rng.normal(0, 0.05, 8)
-                    rows += scores(cells[-1], {f"case{i}": float(v) for i, v in enumerate(values)})
-                    rows += scores(cells[-1], {f"case{i}": float(v) for i, v in enumerate(values)}, selection="val")
-    cells.append(failed(variant="fixmatch", labels=1) | {"error": "RuntimeError: <b>loss</b> is nan"})
-    cells.append(failed(variant="fixmatch", labels=7) | {"outcome": "unfinished", "error": None})
-    return make_records(cells, rows)
-
-
 def test_everything_is_written_and_the_same_records_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
     assert {"index.html", "leaderboard.csv", "metrics.csv", "leaderboard.md", "leaderboard.tex", "cases.parquet"} <= names
-    for figure in ("cases", "against-supervised", "against-cctr", "classes", "runs", "ranks-1", "ranks-7", "cost", "training"):
+    for figure in (
+        "label-efficiency",
+        "cases",
+        "against-supervised",
+        "against-cctr",
+        "classes",
+        "runs",
+        "ranks-1",
+        "ranks-7",
+        "cost",
+        "training",
+    ):
         assert (
             f"figures/phantom-quick-run-test-{figure}.png" in names and f"figures/phantom-quick-run-test-{figure}.svg" in names
         )
@@ -77,9 +67,9 @@ def test_everything_is_written_and_the_same_records_give_the_same_bytes(written:
 def test_rankings_labels_flips_and_a_paper_stand_in_the_report(written: Path) -> None:
     page = (written / "index.html").read_text()
     assert (
-        page.count("<details><summary>Show the table</summary>") == page.count("</details>") == 4
-    )  # two datasets, tuned and not
-    assert "<th>rank then mean</th>" in page and "would turn their order with a chance of" in page
+        page.count("<details><summary>Show the table</summary>") == page.count("</details>") - 1 == 4
+    )  # two datasets, tuned and not; and what the columns mean
+    assert '<th scope="col">rank then mean</th>' in page and "would turn their order with a chance of" in page
     assert "= supervised with" in page and "= supervised (tuned) with" in page
     ranks, labels = (pd.read_csv(written / f"{name}.csv") for name in ("rankings", "label_equivalence"))
     assert len(ranks) == 2 * 2 * 6 * 6 and set(labels["most"]) == {7}
@@ -88,7 +78,9 @@ def test_rankings_labels_flips_and_a_paper_stand_in_the_report(written: Path) ->
 
 def test_the_page_needs_nothing_from_anywhere(written: Path) -> None:
     page = (written / "index.html").read_text()
-    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page) and "@import" not in page and "url(" not in page
+    assert "@import" not in page and not re.findall(r"url\((?!#)", page) and not re.findall(r"""src=["'](?!data:)""", page)
+    for link in re.findall(r"""href=["']([^"'#][^"']*)["']""", page):  # to files of the report, of which nothing is shown
+        assert (written / unquote(link)).is_file()
     assert len(page) < 4_000_000 and "<b>loss</b>" not in page and "&lt;b&gt;loss&lt;/b&gt;" in page
 
 
@@ -223,75 +215,98 @@ def test_ranks_and_verdicts_of_one_run_claim_nothing() -> None:
     assert line["better"] is None and line["shift"] == "+30.0 (+30.0 to +30.0 cases only)" and "cases only" in line["interval"]
 
 
-@pytest.fixture(scope="module")
-def browser(written: Path) -> Iterator[Any]:
-    """Headless Chromium on the page, served from this machine."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs Chromium and its driver (Debian: chromium, chromium-driver)")
-    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=written))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--window-size=1400,1000",
-    ):
-        options.add_argument(flag)
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    window.get(f"http://127.0.0.1:{server.server_port}/index.html")
-    yield window
-    window.quit()
-    server.shutdown()
+def words_of(page: Path) -> str:
+    """What the page says, without figures and data."""
+    return re.sub(r"<svg.*?</svg>|<style.*?</style>|<script.*?</script>|<[^>]+>", " ", page.read_text(), flags=re.DOTALL)
 
 
-def table(browser: Any) -> pd.DataFrame:
-    header, *rows = browser.execute_script(
-        "return [...document.querySelectorAll('#board tr')].map(r => [...r.children].map(c => c.textContent))"
-    )
-    return pd.DataFrame(rows, columns=header)
-
-
-def choose(browser: Any, name: str, value: str) -> None:
-    script = "const s = document.querySelector(`[name='${arguments[0]}']`); s.value = arguments[1];"
-    browser.execute_script(script + "s.dispatchEvent(new Event(s.tagName === 'INPUT' ? 'input' : 'change'))", name, value)
-
-
-def test_a_browser_sorts_and_filters(browser: Any) -> None:
-    start = table(browser)
-    assert len(start) == 2 * 6 * 2 + 2 and set(start["Class"]) == {"mean"} and set(start["Weights"]) == {"last"}
-    choose(browser, "dataset", "phantom")
-    choose(browser, "labels", "7")
-    part = table(browser)
-    assert len(part) == 7 and set(part["Dataset"]) == {"phantom"} and set(part["Labels"]) == {"7"}
-    sort = "[...document.querySelectorAll('#board th button')].find(b => b.textContent === arguments[0]).click()"
-    browser.execute_script(sort, "DSC %")
-    best = table(browser)["DSC %"].tolist()
-    assert best[-1] == "–" and best[:-1] == sorted(best[:-1], key=float, reverse=True)
-    browser.execute_script(sort, "DSC %")
-    worst = table(browser)["DSC %"].tolist()
-    assert worst[-1] == "–" and worst[:-1] == best[-2::-1]
-    choose(browser, "track", "tuned")
-    assert set(table(browser)["Method"]) == {"supervised (tuned)", "cctr (tuned)"}
-    choose(browser, "track", "")
-    choose(browser, "class", "lv")
-    choose(browser, "method", "CCTR")
-    assert set(table(browser)["Class"]) == {"lv"} and len(table(browser)) == 2
-    choose(browser, "metric", "NSD")
-    assert "HD95" not in table(browser).columns and "NSD %" in table(browser).columns
-
-
-def test_on_a_phone_nothing_but_tables_is_wider_than_the_screen(browser: Any) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-    )
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert not [
-        entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "favicon" not in entry["message"]
+def test_a_store_with_trials_alone_is_a_page_on_tuning(tmp_path: Path) -> None:
+    about = {"looks": [(500, 0.5)], "steps_done": 500, "validation_last": 0.5}
+    trials = [
+        record(cell=f"t{n}", variant=f"t{n}", kind="trial", trial=trial(n), hparams={"a": 0.5 + 0.1 * n}, **about)
+        for n in (0, 1)
     ]
+    board, files = write_report(make_records(trials), tmp_path)
+    said = words_of(tmp_path / "index.html")
+    assert board.empty and "The store holds 2 trials of tuning and no run" in said and "There is no run to list" in said
+    assert "cctr, 3 labelled, phantom: 2 trials, a line each; best 50.0 % of the validation cases" in said
+    assert {"studies.csv", "trials.csv", "index.html"} <= {file.name for file in files}
+
+
+def trial(number: int) -> dict[str, Any]:
+    return {
+        "study": "s", "of": "cctr", "number": number, "sampler": "tpe", "searched": {"a": {"low": 0.1, "high": 1.0, "log": True}}
+    }  # fmt: skip
+
+
+def test_stores_of_failures_of_one_cell_and_of_nothing_say_what_is_so(tmp_path: Path) -> None:
+    write_report(make_records([failed(), failed(labels=7)]), tmp_path / "failures")
+    said = words_of(tmp_path / "failures" / "index.html")
+    assert "No run is done, so there is no score and nothing is compared" in said and "RuntimeError: loss is nan" in said
+    assert "Methods that train have" not in said and "What the data can say" not in said
+    with pytest.raises(BadInput, match="nothing to report"):
+        write_report(make_records([]), tmp_path / "nothing")
+
+
+def test_the_tuned_baseline_counts_as_one_and_a_missing_one_is_said() -> None:
+    tuned = [cell(f"{name} (tuned)", kind="tuned") for name in ("supervised", "cctr")]
+    rows = [row for one in tuned for row in scores(one, {"a": 0.5, "b": 0.6})]
+    assert summary(make_records(tuned, rows), "supervised")[-1].startswith("Comparisons are with supervised (tuned)")
+    alone = [cell("cctr"), cell("cps")]
+    assert summary(make_records(alone, []), "supervised")[-1] == "supervised has not run, so nothing is compared with it."
+
+
+def test_collapsed_runs_are_called_so_in_rows_and_words() -> None:
+    cells = [cell(name, 1, run) for name in ("supervised", "cctr") for run in range(2)]
+    rows = [r for one in cells for r in scores(one, {c: 0.0 for c in "abc"}, missed=1.0)]
+    records = make_records(cells, rows)
+    board = leaderboard(records)
+    lines = table_rows(by_metric(records, "supervised"), "supervised", board, list(fields(records)))
+    notes = [dict(zip([c.key for c in COLUMNS], line, strict=True))["note"] for line in lines]
+    assert notes[0] == "predicts nothing (every structure missed) in 2 of 2 runs"
+    assert all("predicts nothing" in sentence for sentence in of_collapsed(board)) and len(of_collapsed(board)) == 2
+
+
+def test_nothing_has_no_sign() -> None:
+    assert [signed(value, 1) for value in (-0.04, 0.04, -0.06, 1.0)] == ["0.0", "0.0", "-0.1", "+1.0"]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of one cell, one of whose figures cannot be drawn."""
+
+    def fails(*_: Any) -> None:
+        raise ValueError("no such colour")
+
+    out, one = (
+        tmp_path_factory.mktemp("single"),
+        cell("supervised", 1, ended="2026-11-20T10:00:00+00:00", machine="NVIDIA H200, Linux"),
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("reports.figures.section.every_case", fails)
+        write_report(make_records([one], scores(one, {"a": 0.5, "b": 0.6})), out)
+    return out
+
+
+def test_a_store_of_one_cell_says_so(single: Path) -> None:
+    said = words_of(single / "index.html")
+    assert "1 method or variant on phantom with 1 labelled case, protocol quick: 1 cell done in 1 run" in said
+    assert "Only supervised has run, so there is nothing to compare it with." in said
+
+
+def test_a_figure_that_fails_takes_nothing_with_it(single: Path) -> None:
+    assert "This figure could not be drawn (ValueError: no such colour)." in words_of(single / "index.html")
+    assert (single / "figures" / "phantom-quick-run-test-classes.svg").is_file()
+
+
+def test_the_colophon_says_where_numbers_come_from(single: Path) -> None:
+    said = words_of(single / "index.html")
+    for text in ("2026-11-20T10:00:00", "NVIDIA H200, Linux", "@misc{thisbenchmark,", "ssl-medseg-benchmark", "metrics.csv"):
+        assert text in said
+
+
+def test_time_of_several_machines_says_so() -> None:
+    cells = [cell("cctr", 1, run, machine=name) for run, name in enumerate(["cpu", "NVIDIA H200"])]
+    records = make_records(cells, [row for one in cells for row in scores(one, {"a": 0.5, "b": 0.6})])
+    line = table_rows(by_metric(records, "supervised"), "supervised", leaderboard(records), [])[0]
+    assert dict(zip([c.key for c in COLUMNS], line, strict=True))["time"] == "60 s (2 machines)"

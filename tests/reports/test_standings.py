@@ -17,27 +17,13 @@ from reports.tables.comparison import Field, fields
 from reports.tables.rankings import ORDER, as_texts, rankings_of
 from reports.tables.selection import regrets
 from tests.reports.made_up_records import cell, make_records, scores
+from tests.reports.simulated_standings import flips
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_orders_flip_as_often_as_it_says(seeds):
     """True differences of all sizes; one more run of both, on the same cases, against the stated chance."""
-    rng, stated, flipped = np.random.default_rng(0), [], []
-    ids = tuple((draw, seed) for draw in range(3) for seed in range(seeds))
-    for _ in range(3000 // seeds):
-        cases = rng.normal(0, 2, (2, 1, 12)) + np.array([0.0, rng.uniform(-15, 15)])[:, None, None]
-
-        def trained(draws, each, cases=cases):
-            of_run = np.repeat(rng.normal(0, 2, (2, draws, 1)), each, axis=1) + rng.normal(0, 2, (2, draws * each, 1)) * (
-                seeds > 1
-            )
-            return cases + of_run + rng.normal(0, 2, (2, draws * each, 12))
-
-        field = Field(("d", "p", "run", "t"), 3, ("a", "b"), ids, tuple("abcdefghijkl"), trained(3, seeds), "p", {})
-        again = trained(1, 1).mean((1, 2))
-        stated.append(field.flip(0, 1))
-        flipped.append((again[0] - again[1]) * field.difference(0, 1).value < 0)
-    stated, flipped = np.array(stated), np.array(flipped)
+    stated, flipped = flips(3, seeds, 3000 // seeds)
     error = np.sqrt(stated.mean() / len(stated))
     assert flipped.mean() > 0.05 and abs(stated.mean() - flipped.mean()) < 2.5 * error
     unsure = stated > 0.2
