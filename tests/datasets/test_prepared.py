@@ -132,6 +132,7 @@ class Faulty:
 
     name, path, classes, channels, spacing_known = "faulty", None, ("background", "heart"), 1, True
     facts = warnings = ()
+    reading, has_test_set, licence = None, True, ""
 
     def __init__(self, **fault) -> None:
         self.fault, self.train_groups = fault, {}
