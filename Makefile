@@ -42,7 +42,7 @@ performance: bench  ## as bench, and write docs/performance.md and the ratios th
 docs: $(READY)  ## write docs/methods.md from the classes
 	$(BIN)/python -c "from benchmark.documentation import methods_page; print(methods_page(), end='')" > docs/methods.md
 
-statistics: $(READY)  ## simulate how often the report's verdicts are right and write docs/statistics.md
+statistics: $(READY)  ## simulate how often the report is right (verdicts, intervals, flips, labels) and write docs/statistics.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reports.simulated_worlds > docs/statistics.md
 
 fuzz: $(READY)  ## for FUZZ_SECONDS (300): damaged files of every layout and store, words and files of options that mean nothing
