@@ -48,7 +48,7 @@ docs-site: docs  ## build the documentation's pages in site/ with mkdocs-materia
 	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-statistics: $(READY)  ## simulate how often the report's verdicts are right and write docs/statistics.md
+statistics: $(READY)  ## simulate how often the report is right (verdicts, intervals, flips, labels) and write docs/statistics.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reports.simulated_worlds > docs/statistics.md
 
 fuzz: $(READY)  ## for FUZZ_SECONDS (300): damaged files of every layout and store, words and files of options that mean nothing

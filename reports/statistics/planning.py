@@ -88,7 +88,7 @@ def flip_probability(difference: float, run: MeanSquare, runs: int, seed: MeanSq
         return 0.0 if difference else 0.5
     half = spread.df / 2
     unbiased = np.exp(special.gammaln(half + 0.5) - special.gammaln(half)) / np.sqrt(half)
-    return float(stats.norm.sf(abs(difference) / np.sqrt(spread.value) * unbiased))
+    return float(special.ndtr(-abs(difference) / np.sqrt(spread.value) * unbiased))
 
 
 def variance_shares(scores: np.ndarray) -> dict[str, float]:

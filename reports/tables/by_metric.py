@@ -44,7 +44,7 @@ def by_metric(records: Records, baseline: str, selection: str = "last", margin: 
     records = records.without_trials()
     cases = reported_cases(records, METRICS, selection)
     scores = pd.concat([case_scores(cases).assign(**{"class": ALL_CLASSES}), class_scores(cases).astype({"class": str})])
-    scores = scores.merge(cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell"), on="cell").astype({"case": str})
+    scores = scores.merge(cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell"), on="cell")
     scores["class"] = scores["class"].astype("category")  # millions of rows are grouped by it
     scores["value"] *= np.where(scores["metric"].isin(FRACTIONS), 1.0, -1.0)
     rows: list[dict[str, Any]] = []

@@ -66,8 +66,12 @@ def block(scores: pd.DataFrame, row: list[str]) -> Block:
     """
     known = scores[scores["value"].notna()]
     rows: Any = known.groupby(row, sort=True, observed=True)
-    runs, of_run = np.unique(known[["draw", "seed"]].to_numpy(dtype=int), axis=0, return_inverse=True)
-    of_case, cases = pd.factorize(known["case"], sort=True)
+    draws, seeds = (known[name].to_numpy(dtype=np.int64) for name in ("draw", "seed"))
+    seeds_end = int(seeds.max()) + 1
+    runs, of_run = np.unique(draws * seeds_end + seeds, return_inverse=True)
+    all_cases = known["case"].astype("category").cat
+    cases, of_case = np.unique(all_cases.codes.to_numpy(), return_inverse=True)
     values = np.full((rows.ngroups, len(runs), len(cases)), np.nan)
-    values[rows.ngroup().to_numpy(), of_run.ravel(), of_case] = known["value"].to_numpy()
-    return Block(tuple(rows.size().index), tuple((int(draw), int(seed)) for draw, seed in runs), tuple(map(str, cases)), values)
+    values[rows.ngroup().to_numpy(), of_run, of_case] = known["value"].to_numpy()
+    named = tuple(map(str, all_cases.categories[cases]))
+    return Block(tuple(rows.size().index), tuple(divmod(int(run), seeds_end) for run in runs), named, values)

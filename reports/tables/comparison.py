@@ -292,7 +292,7 @@ def fields(records: Records, selection: str = "last") -> Iterator[Field]:
     check_comparable(records.cells)
     cases = reported_cases(records, ["dsc"], selection)
     known = cases[["cell", *METHOD, "draw", "seed"]].drop_duplicates("cell")
-    scores = case_scores(cases).merge(known, on="cell").astype({"case": str})
+    scores = case_scores(cases).merge(known, on="cell")
     for _, found in fields_of(records, scores, [*SECTION, "labels"], selection):
         yield found
 
