@@ -9,7 +9,7 @@ from benchmark.ground.errors import BadInput
 from datasets.dataset import Volume
 from datasets.formats import ENDINGS, ending_of, header_of, stem_of
 from datasets.pairing import by_channel, by_stem
-from datasets.readers import read_h5
+from datasets.readers import is_series, read_h5
 from datasets.reading import Place, Reading, axes_of, upright
 from datasets.volumes import Source, place_of, read_volume, scaled
 
@@ -42,7 +42,7 @@ def find_scans(paths: Sequence[Path], reading: Reading) -> dict[str, Source]:
 def _files(path: Path, reading: Reading) -> dict[str, Path]:
     """By name without ending: the file, or the images in the folder, or the DICOM series that the folder is."""
     endings = ARRAYS if reading.arrays else ENDINGS
-    if path.is_dir() and not any(path.glob("*.dcm")):
+    if path.is_dir() and not is_series(path):
         arrays = {_stem(file): file for file in sorted(path.iterdir()) if file.name.endswith(ARRAYS)}
         inside = arrays if reading.arrays else by_stem(path)
         if not inside:

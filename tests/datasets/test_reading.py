@@ -99,7 +99,7 @@ def test_files_of_channels_are_one_scan(tmp_path: Path) -> None:
     assert list(found) == ["a", "b"] and len(found["a"].images) == 2
     volume, _ = read_scan("a", found["a"], both, (1, 1, 1))
     assert volume.image.shape == (2, 2, 2, 2)
-    with pytest.raises(BadInput, match="2 channels in 2 files; expected 1 channels"):
+    with pytest.raises(BadInput, match="2 channels in 2 files; expected 1 as in the other cases"):
         read_scan("a", find_scans([tmp_path], PLAIN)["a"], PLAIN, (1, 1, 1))
 
 
