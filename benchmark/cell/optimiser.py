@@ -10,6 +10,9 @@ from benchmark.ground.protocol import Protocol
 from methods.method import Method, Step
 from methods.networks.adamw import TrainedByAdamW
 
+FUSED = ("cpu", "cuda")
+"""Devices on which AdamW is one kernel, which waits for nothing."""
+
 
 class Optimiser:
     """One step for all weights of a method. Rates fall as (1 - t/T) ** ``protocol.power``."""
@@ -25,7 +28,8 @@ class Optimiser:
         sgd = torch.optim.SGD(
             [{"params": rest, "peak": rate}], lr=rate, momentum=protocol.momentum, weight_decay=protocol.weight_decay
         )
-        self.parts: list[torch.optim.Optimizer] = [sgd, *([torch.optim.AdamW(groups, fused=True)] if groups else [])]
+        fused = all(parameter.device.type in FUSED for group in groups for parameter in group["params"])
+        self.parts: list[torch.optim.Optimizer] = [sgd, *([torch.optim.AdamW(groups, fused=fused)] if groups else [])]
         self.power = protocol.power
 
     def schedule(self, step: Step) -> None:
