@@ -75,7 +75,7 @@ def entries(package: str) -> dict[str, Entry]:
         BadInput: a plug-in cannot be loaded, or takes a name that is taken.
     """
     found = dict(built_ins(package))
-    for entry in [*_offered(package), *_from_files(package, os.environ.get(PLUGINS, ""))]:
+    for entry in [*_offered(package, tuple(sys.path)), *_from_files(package, os.environ.get(PLUGINS, ""))]:
         if entry.name in found:
             raise BadInput(f"plug-in {entry.plugin}: {entry.name!r} is the name of {found[entry.name].module}; choose another")
         found[entry.name] = entry
@@ -83,8 +83,8 @@ def entries(package: str) -> dict[str, Entry]:
 
 
 @cache
-def _offered(package: str) -> list[Entry]:
-    """Entry points of installed packages, whose modules are not imported."""
+def _offered(package: str, places: tuple[str, ...]) -> list[Entry]:
+    """Entry points of installed packages, whose modules are not imported. places: where Python looks for packages now."""
     found = []
     for point in importlib.metadata.entry_points(group=f"benchmark.{package}"):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"

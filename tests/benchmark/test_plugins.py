@@ -103,7 +103,7 @@ def test_the_dataset_of_the_docs_keeps_the_laws(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_docs_name_what_there_is() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     for line in re.findall(r"^python -m benchmark (\w+)", DOCS, re.MULTILINE):
         importlib.import_module(f"benchmark.commands.{line}")
     assert "my_method" in TEMPLATE.format(name="my_method", title="MyMethod")
