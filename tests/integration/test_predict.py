@@ -170,7 +170,7 @@ def test_strangers_are_told_with_numbers_and_nothing_is_written(made: Path, tmp_
     strangers = {
         "swapped": (image.transpose(0, 2, 1), right, "extent across rows"),
         "spacing": (image, np.diag([1.4, 1.4, 30.0, 1.0]), "spacing of slices is 30 mm; in training 9 to 9.5"),
-        "channels": (np.stack([image, image], -1), right, "has 2 channels; expected 1 channels"),
+        "channels": (np.stack([image, image], -1), right, "has 2 channels; expected 1 as in the other cases"),
         "dark": (np.where(np.indices(image.shape).sum(0) == 30, image, 0), right, "contrast"),
     }
     (tmp_path / "scans").mkdir()
