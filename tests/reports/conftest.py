@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from tests.reports.made_up_records import cell, failed, make_records, scores
+from reports.writing.report import write_report
+from tests.reports.made_up_records import cell, failed, made_up, make_records, scores
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """A report on what is made up: two datasets, four methods, two budgets, tuned and untuned, one failed and one unfinished cell."""
+    out = tmp_path_factory.mktemp("report")
+    write_report(made_up(), out)
+    return out
 
 
 @pytest.fixture

@@ -7,28 +7,24 @@ import importlib.util
 import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from reports.writing.report import write_report
-from tests.reports.made_up_records import made_up
-
 ROWS = 2 * 6 * 2 + 2
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def opened(written: Path) -> Iterator[Any]:
     """Headless Chromium on the page, served from this machine."""
     webdriver = pytest.importorskip("selenium.webdriver")
     chromium, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("needs Chromium and its driver (Debian: chromium, chromium-driver)")
-    out = tmp_path_factory.mktemp("report")
-    write_report(made_up(), out)
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=out))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=written))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
