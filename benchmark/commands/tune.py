@@ -56,6 +56,7 @@ def tune(
     chosen.check(protocol)
     selections = grid.parse_methods(methods)
 
+    from benchmark.records.identity import Cell
     from benchmark.records.store import Store
     from benchmark.study.preparation import prepare_shown
     from benchmark.study.spaces import search_space
@@ -68,8 +69,14 @@ def tune(
     prepare_shown(asked.dataset, asked.data, root, err)
     given = warm_starts(spaces, starts, asked.dataset, protocol, root)
     tuner = Tuner(opened, spaces, protocol, chosen, root, command_line(), given)
+
+    def run(cells: list[Cell]) -> int:
+        session = begin(cells)
+        session.hear = tuner.hear
+        return session.run()
+
     with stoppable(), time_limit(seconds) as over:
-        search(tuner, lambda cells: begin(cells).run(), over)
+        search(tuner, run, over)
         if transfer and not over() and (cells := tuner.transfers()):
             begin(cells).run()
     tell_of_tuning(tuner, begin([]), over())

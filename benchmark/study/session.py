@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,6 +65,8 @@ class Session:
         self.mirror = Mirror(self.store, tracking, experiment)
         self.follower = Follower(self.mirror, self._warn)
         self.system_metrics = False
+        self.hear: Callable[[Cell], None] = lambda cell: None
+        """Called with each cell that has run to its end."""
         self.console = console
         self._timed: dict[str, float] = {}
         self.replace(cells)
@@ -116,6 +118,7 @@ class Session:
                         folder = self.store.folder(cell)
                         display.finished(cell, outcome, summary(folder.record(), outcome))
                         self.follower.add(folder)
+                        self.hear(cell)
 
                     run_cells(self.todo, self.store.root, self.site, display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")

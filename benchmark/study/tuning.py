@@ -16,7 +16,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -239,6 +239,12 @@ class Tuner:
                     if trial.outcome == "waiting" and trial.cell.id in ran:
                         self._lose(study, trial.cell)
                 study.tell()
+
+    def hear(self, cell: Cell) -> None:
+        """Pass on the result of a cell at once, for who watches the study; what cannot be told now is told at the end of the round."""
+        if self.store.folder(cell).record():
+            with suppress(BadInput, OSError):
+                self.tell({cell.id: cell})
 
     def _lose(self, study: SpaceStudy, cell: Cell) -> None:
         """A trial without a result: another process has it, or its worker died and it comes again."""

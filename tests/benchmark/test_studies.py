@@ -248,6 +248,16 @@ def test_optuna_s_tools_find_what_they_show(dataset: Dataset, tmp_path: Path) ->
     assert study.study.metric_names == ["validation dsc"]
 
 
+def test_a_result_is_told_as_soon_as_it_is_there(dataset: Dataset, tmp_path: Path) -> None:
+    tuner = make(dataset, tmp_path, "supervised", trials=4)
+    first, second, *_ = tuner.cells().values()
+    tuner.hear(first)
+    pretend(tmp_path)([second])
+    tuner.hear(second)
+    states = [trial.state.name for trial in tuner.studies[0].study.get_trials()]
+    assert states == ["RUNNING", "COMPLETE", "RUNNING", "RUNNING"] and tuner.lost == {}
+
+
 def test_hyperband_counts_steps_and_prunes_by_brackets(dataset: Dataset, tmp_path: Path) -> None:
     rules = protocol(90, 9)
     assert rungs_of(rules) == [10, 30] and rungs_of(protocol(100, 3)) == [33]
