@@ -12,8 +12,6 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from reports.figures.key import key
-from reports.figures.style import rendered
 from reports.page.columns import COLUMNS, FILTERS, METRIC_COLUMNS, TASK
 from reports.page.pictures import panels
 from reports.page.words import listed
@@ -55,7 +53,7 @@ def page(
     problems = cells[cells["outcome"] != "done"].reindex(
         columns=["variant", "dataset", "labels", "draw", "seed", "outcome", "error"]
     )
-    looks, shapes = panels(rendered(key(numbers))[".svg"], "") if rows else ([], {})
+    looks, shapes = _key(numbers) if rows else ([], {})
     for figure in (figure for section in sections for figure in section.get("figures", [])):
         shapes |= figure.get("shapes", {})
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
@@ -77,6 +75,14 @@ def page(
         script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
     )
+
+
+def _key(numbers: dict[str, int]) -> tuple[list[str], dict[str, str]]:
+    """The looks of all methods, as ``panels`` gives them."""
+    from reports.figures.key import key
+    from reports.figures.style import rendered
+
+    return panels(rendered(key(numbers))[".svg"], "")
 
 
 def colophon(cells: pd.DataFrame) -> list[tuple[str, str]]:
