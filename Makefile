@@ -6,9 +6,10 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' >/dev/null 2>&1 
 
 BIN = .venv/bin
 READY = .venv/ready
+PYTEST = PYTHONUTF8=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint audit format bench performance docs docs-site statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
+.PHONY: help run test test-all lint audit format bench performance docs docs-site statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -16,8 +17,11 @@ help:  ## list the targets
 run: $(READY)  ## CCT-R and CPS with 1, 3 and 7 labelled cases of the phantom data set, then the leaderboard (resumes)
 	$(BIN)/python -m benchmark run --methods cctr,cps --labels 1,3,7
 
-test: lint  ## lint, check types, run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+test: lint  ## lint, check types, run the tests but those marked slow
+	$(PYTEST) -m "not slow"
+
+test-all: lint  ## lint, check types, run all tests
+	$(PYTEST)
 
 lint: audit  ## ruff, mypy, the laws of who may import whom, and known vulnerabilities of the locked versions
 	$(BIN)/ruff check .

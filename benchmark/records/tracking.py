@@ -21,7 +21,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.files import checksum
 from benchmark.ground.redaction import for_records
 from benchmark.records.store import CellFolder, Store
-from benchmark.records.tracking_place import default_uri, place_of
+from benchmark.records.tracking_place import URI, default_uri, place_of
 from benchmark.records.tracking_run import ended_at, log_cell, log_values
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Mirror:
             images, probabilities = (
                 Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]) for shape in (image_shape, tuple(found.shape[1:]))
             )
-            before = mlflow.get_tracking_uri()
+            before, named = mlflow.get_tracking_uri(), os.environ.get(URI)
             try:  # the fluent interface alone logs models
                 mlflow.set_tracking_uri(self.uri)
                 with mlflow.start_run(run_id=run.info.run_id):
@@ -255,6 +255,8 @@ class Mirror:
                     )
             finally:
                 mlflow.set_tracking_uri(before)
+                if named is None:  # MLflow says so to its children, too, and to the next command of this process
+                    os.environ.pop(URI, None)
             version = logged.registered_model_version
             client.set_model_version_tag(name, version, "cell", cell)
             return f"registered as model {name} version {version}"

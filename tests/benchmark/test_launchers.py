@@ -182,6 +182,7 @@ def test_bit_rot_is_named_and_the_cell_run_again(options: list[str], tmp_path: P
 SILENT = ["filelock/2", "pid=1", "host=elsewhere", "mode=lease", "token=" + "0a" * 16, "duration=3.0", "start=1", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lease", "environment"),
     [("\n".join(SILENT), {}), ("", {"BENCHMARK_LEASE_SECONDS": "3"})],

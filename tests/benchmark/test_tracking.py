@@ -181,6 +181,7 @@ Mirror(Store(folder), None).connect()
 """
 
 
+@pytest.mark.slow
 def test_commands_that_start_together_on_a_fresh_store_all_track(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     started = [

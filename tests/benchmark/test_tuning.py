@@ -244,6 +244,7 @@ def test_what_cannot_be_tuned_is_said() -> None:
     assert "consistency" not in space.ranges and "rsl_weight" not in space.ranges and "ema_decay" in space.ranges
 
 
+@pytest.mark.slow
 def test_the_command_tunes_runs_the_tuned_and_reports_both_tracks(folder: Path, tmp_path: Path) -> None:
     shared = ["--dataset", "acdc", "--data", folder, "--protocol", "smoke", "--store", tmp_path, "--tracking", "none"]
 

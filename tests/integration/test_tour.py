@@ -21,4 +21,5 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
     text = "".join(output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs)
     assert "Runs(4 done)" in text and "mean_teacher" in text and "left ventricle" in text
-    assert len(list((tmp_path / "tour" / "masks").glob("*.nii.gz"))) == 2 * 27
+    masks = len(list((tmp_path / "tour" / "masks").glob("*.nii.gz")))
+    assert masks in (2 * 27, 2 * 25)  # of the unlabelled cases, of which the best network, with 1 or 3 labelled, leaves so many

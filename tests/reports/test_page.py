@@ -229,7 +229,7 @@ def test_a_store_with_trials_alone_is_a_page_on_tuning(tmp_path: Path) -> None:
     board, files = write_report(make_records(trials), tmp_path)
     said = words_of(tmp_path / "index.html")
     assert board.empty and "The store holds 2 trials of tuning and no run" in said and "There is no run to list" in said
-    assert "cctr, 3 labelled, phantom: 2 trials, a line each; best 50.0 % of the validation cases" in said
+    assert "cctr, 3 labelled, phantom: 2 trials, a line each; on the validation cases best DSC % 50.0" in said
     assert {"studies.csv", "trials.csv", "index.html"} <= {file.name for file in files}
 
 
