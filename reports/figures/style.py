@@ -15,7 +15,8 @@ matplotlib.use("Agg")  # files only: works without a display
 from matplotlib.figure import Figure
 
 from benchmark.ground.files import write_atomically
-from reports.figures.marks import framed, with_titles
+from reports.figures.marks import framed
+from reports.figures.svg import with_titles
 
 STYLE: Any = {
     "text.parse_math": False,  # names come from records and data: a $ in one of them begins no formula

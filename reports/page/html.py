@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from reports.page.columns import COLUMNS, FILTERS, METRIC_COLUMNS, TASK
-from reports.page.pictures import panels
 from reports.page.words import listed
 from reports.tables.leaderboard_forms import NOTES
 from reports.tables.paper import PACKAGE, cited
@@ -31,13 +30,14 @@ def page(
     sections: list[dict[str, Any]],
     summary: list[str],
     words: Sequence[str],
-    numbers: dict[str, int],
+    looks: dict[str, str],
+    shapes: dict[str, str],
     tables: Sequence[Path],
 ) -> str:
     """The whole page.
 
     rows: of ``table_rows``. sections: title, table and figures of each. summary: what was compared. words: what the data can say.
-    numbers: of variants, for their looks. tables: files beside the page that hold its numbers.
+    looks: by method, its line as SVG; shapes: that these use. tables: files beside the page that hold its numbers.
     """
     data = {
         "columns": [
@@ -53,9 +53,8 @@ def page(
     problems = cells[cells["outcome"] != "done"].reindex(
         columns=["variant", "dataset", "labels", "draw", "seed", "outcome", "error"]
     )
-    looks, shapes = _key(numbers) if rows else ([], {})
     for figure in (figure for section in sections for figure in section.get("figures", [])):
-        shapes |= figure.get("shapes", {})
+        shapes = shapes | figure.get("shapes", {})
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     return environment.get_template("report.html").render(
         title=TITLE,
@@ -64,7 +63,7 @@ def page(
         notes=NOTES,
         columns=[column for column in COLUMNS if column.header and column.help and not column.chosen],
         rows=rows,
-        methods=list(zip(numbers, looks, strict=False)),
+        methods=list(looks.items()),
         sections=sections,
         shapes="".join(shapes[name] for name in sorted(shapes)),
         problems=problems.fillna({"error": ""}).to_dict("records"),
@@ -75,14 +74,6 @@ def page(
         script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
     )
-
-
-def _key(numbers: dict[str, int]) -> tuple[list[str], dict[str, str]]:
-    """The looks of all methods, as ``panels`` gives them."""
-    from reports.figures.key import key
-    from reports.figures.style import rendered
-
-    return panels(rendered(key(numbers))[".svg"], "")
 
 
 def colophon(cells: pd.DataFrame) -> list[tuple[str, str]]:

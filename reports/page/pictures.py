@@ -8,7 +8,7 @@ import io
 import re
 from xml.etree import ElementTree
 
-from reports.figures.namespaces import SVG, XLINK
+from reports.figures.svg import SVG, XLINK
 
 PIXELS = 4 / 3
 """Of the screen, in a point."""

@@ -11,9 +11,11 @@ import pandas as pd
 
 from benchmark.ground.files import safe_name, write_atomically, write_text
 from benchmark.records.table import Records
+from reports.figures.key import key
 from reports.figures.overlays import Overlay, draw_overlay
-from reports.figures.style import numbers_of
+from reports.figures.style import numbers_of, rendered
 from reports.page.html import page
+from reports.page.pictures import panels
 from reports.page.rows import table_rows
 from reports.page.words import in_words, of_collapsed, section_title, summary
 from reports.tables.ablation import NOTES as EFFECTS
@@ -80,7 +82,9 @@ def write_report(
     if figures:
         sections.append({"title": "Tuning", "figures": _linked(out, figures)})
     tables = [path for path in files if path.suffix in (".csv", ".parquet", ".tex")]
-    text = page(records, rows, sections, summary(records, baseline), words, numbers, [path.relative_to(out) for path in tables])
+    looks, shapes = panels(rendered(key(numbers))[".svg"], "") if rows else ([], {})
+    named, beside = dict(zip(numbers, looks, strict=False)), [path.relative_to(out) for path in tables]
+    text = page(records, rows, sections, summary(records, baseline), words, named, shapes, beside)
     write_text(out / "index.html", text)
     return board, [*files, out / "index.html"]
 

@@ -8,13 +8,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from reports.figures.marks import SVG
 from reports.figures.numbers import Numbers
 from reports.figures.ranking import ranking
 from reports.figures.registration_gain import registration_gain
 from reports.figures.scores import by_run, every_case
 from reports.figures.section import drawings
 from reports.figures.style import COLOURS, NAME, STYLE, fold, look, numbers_of, rendered
+from reports.figures.svg import SVG
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard
 from reports.writing.figures import drawn

@@ -80,7 +80,7 @@ def _all_classes(records, found):
     return [
         row
         for row in table_rows(by_metric(records, "supervised"), "supervised", leaderboard(records), found)
-        if row[3] == "mean"
+        if row[[column.key for column in COLUMNS].index("class")] == "mean"
     ]
 
 

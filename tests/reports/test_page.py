@@ -65,7 +65,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_rankings_labels_flips_and_a_paper_stand_in_the_report(written: Path) -> None:
-    page = (written / "index.html").read_text()
+    page = (written / "index.html").read_text(encoding="utf-8")
     assert (
         page.count("<details><summary>Show the table</summary>") == page.count("</details>") - 1 == 4
     )  # two datasets, tuned and not; and what the columns mean
@@ -77,7 +77,7 @@ def test_rankings_labels_flips_and_a_paper_stand_in_the_report(written: Path) ->
 
 
 def test_the_page_needs_nothing_from_anywhere(written: Path) -> None:
-    page = (written / "index.html").read_text()
+    page = (written / "index.html").read_text(encoding="utf-8")
     assert "@import" not in page and not re.findall(r"url\((?!#)", page) and not re.findall(r"""src=["'](?!data:)""", page)
     for link in re.findall(r"""href=["'](?!data:|#)([^"']+)["']""", page):  # to files of the report, of which nothing is shown
         assert (written / unquote(link)).is_file()
@@ -87,7 +87,7 @@ def test_the_page_needs_nothing_from_anywhere(written: Path) -> None:
 def test_names_cannot_leave_their_place(tmp_path: Path) -> None:
     evil = cell("</script><script>alert(1)</script>", dataset="<img src=x onerror=alert(1)>")
     write_report(make_records([evil, cell("supervised", dataset=evil["dataset"])], scores(evil, {"a": 0.5})), tmp_path)
-    page = (tmp_path / "index.html").read_text()
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert page.count("<script") == 2 and page.count("</script>") == 2 and "<img src=x" not in page
     assert data_of(page)["rows"][0]  # and the table still has it
     assert {path.parent for path in (tmp_path / "figures").iterdir()} == {tmp_path / "figures"}
@@ -217,7 +217,9 @@ def test_ranks_and_verdicts_of_one_run_claim_nothing() -> None:
 
 def words_of(page: Path) -> str:
     """What the page says, without figures and data."""
-    return re.sub(r"<svg.*?</svg>|<style.*?</style>|<script.*?</script>|<[^>]+>", " ", page.read_text(), flags=re.DOTALL)
+    return re.sub(
+        r"<svg.*?</svg>|<style.*?</style>|<script.*?</script>|<[^>]+>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
 
 
 def test_a_store_with_trials_alone_is_a_page_on_tuning(tmp_path: Path) -> None:
@@ -229,7 +231,7 @@ def test_a_store_with_trials_alone_is_a_page_on_tuning(tmp_path: Path) -> None:
     board, files = write_report(make_records(trials), tmp_path)
     said = words_of(tmp_path / "index.html")
     assert board.empty and "The store holds 2 trials of tuning and no run" in said and "There is no run to list" in said
-    assert "cctr, 3 labelled, phantom: 2 trials, a line each; on the validation cases best DSC % 50.0" in said
+    assert "cctr, 3 labelled, phantom: 2 trials, a line each; on the validation cases best DSC % 50.0 with a=0.5" in said
     assert {"studies.csv", "trials.csv", "index.html"} <= {file.name for file in files}
 
 
