@@ -29,6 +29,18 @@ def hippocampus_folder() -> Path:
     return _real("Task04_Hippocampus", "dataset.json")
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Every test finds the environment as it was: libraries write into it (``mlflow.set_tracking_uri`` does), and commands read it."""
+    before = dict(os.environ)
+    yield
+    for name in (os.environ.keys() | before.keys()) - {"PYTEST_CURRENT_TEST"}:
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
+
+
 @pytest.fixture
 def console() -> Console:
     """A console that shows nothing."""
