@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmark.ground.registry import register
     from datasets.classes import LabelMap
     from datasets.dataset import Dataset, Split, Volume
-    from datasets.prepared import open_dataset
+    from datasets.preparing import open_dataset
     from datasets.readers import hash_files
     from datasets.registration import Recipe
     from datasets.slices import IGNORE, Batch

@@ -6,7 +6,7 @@ Images are (C, D, H, W) float32 and labels (D, H, W) uint8. D is the slice axis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Volume:
-    """One 3-D image of a case. Its arrays are read-only: cells of one process share what is read.
+    """One 3-D image of a case. Its arrays are read-only.
 
     name: unique in the dataset, e.g. ``patient099_frame01``.
     image: (C, D, H, W) float32, intensities in [0, 1].
@@ -43,9 +43,16 @@ class Volume:
                 view.flags.writeable = False
                 object.__setattr__(self, part, view)
 
-    def copy(self) -> Volume:
-        """The same volume in memory of its own, for who may write through a tensor that shares it."""
-        return replace(self, image=self.image.copy(), label=None if self.label is None else self.label.copy())
+    @property
+    def labelled(self) -> bool:
+        """Whether it has a label."""
+        return self.label is not None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(D, H, W)."""
+        depth, height, width = self.image.shape[1:]
+        return depth, height, width
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ methods see the same slices under the same augmentation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -76,17 +77,17 @@ class SliceBank:
     volume, plane: (S,) int64, index into ``volumes`` and slice number. first: (V,) a volume's first row; its slices follow in order.
     """
 
-    def __init__(self, volumes: list[Volume], image_size: int, device: torch.device) -> None:
+    def __init__(self, volumes: Sequence[Volume], image_size: int, device: torch.device) -> None:
         self.volumes = volumes
         self.size = image_size
         self.device = device
-        depths = torch.tensor([v.image.shape[1] for v in volumes])
+        depths = torch.tensor([v.shape[0] for v in volumes])
         self.first = (depths.cumsum(0) - depths).to(device)
         self.volume = torch.repeat_interleave(torch.arange(len(volumes)), depths).to(device)
         self.plane = torch.cat([torch.arange(int(d)) for d in depths]).to(device)
         self.image = torch.cat([resize_image(v, image_size) for v in volumes]).to(device)
         self.label = torch.cat([self._label(v) for v in volumes]).to(device)
-        has_label = torch.tensor([v.label is not None for v in volumes]).to(device)[self.volume]
+        has_label = torch.tensor([v.labelled for v in volumes]).to(device)[self.volume]
         self.labelled = has_label.nonzero().flatten()
         unlabelled = (~has_label).nonzero().flatten()
         # With all cases labelled the unlabelled stream shows the same images without their masks.
@@ -94,7 +95,7 @@ class SliceBank:
 
     def _label(self, volume: Volume) -> Tensor:
         if volume.label is None:
-            return torch.full((volume.image.shape[1], self.size, self.size), IGNORE, dtype=torch.uint8)
+            return torch.full((volume.shape[0], self.size, self.size), IGNORE, dtype=torch.uint8)
         return resize_label(tensor_of(volume.label), self.size)
 
     def batch(

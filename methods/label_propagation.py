@@ -33,12 +33,12 @@ class LabelPropagation(Propagator):
             return self.recipe
 
     def build(self, task: Task) -> None:
-        self.labels = [tensor_of(v.label) for v in task.bank.volumes if v.label is not None]
+        self.labels = [tensor_of(v.label) for v in task.bank.volumes if v.labelled]
 
     def segment(self, volume: Volume) -> dict[str, Tensor]:
         found = self.task.register(volume, self.hp.recipe)
         if not found:
-            return {"propagated": torch.zeros(volume.image.shape[1:], dtype=torch.uint8)}
+            return {"propagated": torch.zeros(volume.shape, dtype=torch.uint8)}
         found = found if self.hp.source == "vote" else found[:1]
         labels = [warp_label(c.transform, self.labels[c.source]) for c in found]
         label, _ = vote_by_similarity(labels, [c.similarity for c in found])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,8 +35,9 @@ def predict(
     the argmax. reported_only: the first network alone.
     """
     if isinstance(method, Propagator):
-        for volume in volumes:
-            yield {name: label.cpu().numpy() for name, label in method.segment(replace(volume, label=None)).items()}
+        for v in volumes:
+            unlabelled = Volume(v.name, v.case, v.image, None, v.spacing, v.spacing_known)
+            yield {name: label.cpu().numpy() for name, label in method.segment(unlabelled).items()}
         return
     waiting = deque(volumes)
     known: dict[str, Tensor] = {}
@@ -45,8 +45,8 @@ def predict(
         for network, found in probabilities(method, chunk.to(device), reported_only).items():
             known[network] = torch.cat([known[network], found]) if network in known else found
         slices = len(next(iter(known.values())))
-        while waiting and waiting[0].image.shape[1] <= slices:
-            depth, *native = waiting.popleft().image.shape[1:]
+        while waiting and waiting[0].shape[0] <= slices:
+            depth, *native = waiting.popleft().shape
             yield {network: classes_of(p[:depth], native) for network, p in known.items()}
             known, slices = {network: p[depth:] for network, p in known.items()}, slices - depth
 
@@ -102,16 +102,23 @@ def evaluate(
     """
     rows = []
     for volume, predictions in zip(volumes, predict(method, volumes, protocol, device), strict=True):
-        assert volume.label is not None
+        truth = _label(volume)
         spacing = volume.spacing if volume.spacing_known else VOXEL_SPACING
         for network, prediction in predictions.items():
-            asked = _without_ignored(prediction, volume.label)
-            for label, metric, value in volume_metrics(asked, volume.label, len(classes), spacing, protocol.tolerance):
+            asked = _without_ignored(prediction, truth)
+            for label, metric, value in volume_metrics(asked, truth, len(classes), spacing, protocol.tolerance):
                 if scored is not None and label not in scored:
                     continue
                 place = {"case": volume.case, "volume": volume.name, "class": classes[label], "network": network}
                 rows.append({**columns, **place, "metric": metric, "value": value})
     return rows
+
+
+def _label(volume: Volume) -> np.ndarray:
+    """The label of a volume that must have one, read once where it is read on demand."""
+    label = volume.label
+    assert label is not None
+    return label
 
 
 def _without_ignored(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -121,29 +128,27 @@ def _without_ignored(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def validation_score(
-    method: Method, volumes: list[Volume], classes: Sequence[int], protocol: Protocol, device: torch.device
+    method: Method, volumes: Sequence[Volume], classes: Sequence[int], protocol: Protocol, device: torch.device
 ) -> float:
     """Mean DSC of the reported network over ``classes`` and volumes, both-empty counted as 1, voxels labelled IGNORE left out."""
     scores = []
     for volume, predictions in zip(volumes, predict(method, volumes, protocol, device, reported_only=True), strict=True):
-        assert volume.label is not None
-        (prediction,) = predictions.values()
-        prediction = _without_ignored(prediction, volume.label)
+        truth, (prediction,) = _label(volume), predictions.values()
+        prediction = _without_ignored(prediction, truth)
         for label in classes:
-            found, truth = prediction == label, volume.label == label
-            total = int(found.sum()) + int(truth.sum())
-            scores.append(2 * int((found & truth).sum()) / total if total else 1.0)
+            found, wanted = prediction == label, truth == label
+            total = int(found.sum()) + int(wanted.sum())
+            scores.append(2 * int((found & wanted).sum()) / total if total else 1.0)
     return float(np.mean(scores))
 
 
 def never_predicted(
-    method: Method, volumes: list[Volume], classes: tuple[str, ...], protocol: Protocol, device: torch.device
+    method: Method, volumes: Sequence[Volume], classes: tuple[str, ...], protocol: Protocol, device: torch.device
 ) -> list[str]:
     """The foreground classes that are in some of the volumes and in no prediction of the reported network."""
     there, found = np.zeros(len(classes), dtype=bool), np.zeros(len(classes), dtype=bool)
     for volume, predictions in zip(volumes, predict(method, volumes, protocol, device, reported_only=True), strict=True):
-        assert volume.label is not None
         (prediction,) = predictions.values()
         found[np.unique(prediction)] = True
-        there[[k for k in np.unique(volume.label) if k != IGNORE]] = True
+        there[[k for k in np.unique(_label(volume)) if k != IGNORE]] = True
     return [name for name, missing in zip(classes[1:], (there & ~found)[1:], strict=True) if missing]

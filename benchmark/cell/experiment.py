@@ -9,7 +9,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import Code, code_of
 from benchmark.records.identity import Cell
 from benchmark.records.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
-from datasets.dataset import Dataset, Volume
+from datasets.dataset import Volume
 from datasets.folds import fold_split, folded
-from datasets.prepared import Prepared, open_dataset, prepare
+from datasets.prepared import Prepared
+from datasets.preparing import open_dataset, prepare
 from datasets.registration import Registrations, candidates
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Task, count_parameters
@@ -40,11 +41,10 @@ MAX_ERROR, MAX_TRACEBACK = 10_000, 200_000
 OUT_OF_MEMORY = "run fewer cells side by side (--jobs, --cells-per-gpu), or a protocol with smaller images or batches"
 
 
-@functools.lru_cache(maxsize=1)
-def training_volumes(dataset: Dataset, labelled: tuple[str, ...]) -> tuple[Volume, ...]:
-    """All training volumes in canonical order; only those of ``labelled`` cases carry their mask."""
+def training_volumes(dataset: Prepared, labelled: tuple[str, ...]) -> tuple[Volume, ...]:
+    """All training volumes in canonical order, read when they are looked at; only those of ``labelled`` cases carry their mask."""
     cases = (*dataset.split.train, *dataset.split.unlabelled)
-    return tuple(v for case in cases for v in dataset.read(case, labels=case in labelled))
+    return tuple(v for case in cases for v in dataset.on_demand(case, labels=case in labelled))
 
 
 def dataset_of(cell: Cell, store: Store) -> Prepared:
@@ -143,7 +143,7 @@ def _run(
 
     method = _build(cell, dataset, device, store.registrations)
 
-    validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)]
+    validation = [v for case in dataset.split.val for v in dataset.on_demand(case, labels=True)]
     score = functools.partial(
         validation_score, volumes=validation, classes=dataset.scored(dataset.split.val), protocol=protocol, device=device
     )
@@ -202,17 +202,17 @@ def _run(
     }
 
 
-def _build(cell: Cell, dataset: Dataset, device: torch.device, cache: Path | None) -> Method | Propagator:
+def _build(cell: Cell, dataset: Prepared, device: torch.device, cache: Path | None) -> Method | Propagator:
     """The cell's method on its training slices, initialised from its seed. cache: of registrations; None: none is asked for."""
-    volumes = [volume.copy() for volume in training_volumes(dataset, cell.labelled)]  # a cell cannot reach another's
+    volumes = training_volumes(dataset, cell.labelled)
     return build(cell, volumes, (len(dataset.classes), dataset.channels), device, cache)
 
 
 def build(
-    cell: Cell, volumes: list[Volume], sizes: tuple[int, int], device: torch.device, cache: Path | None
+    cell: Cell, volumes: Sequence[Volume], sizes: tuple[int, int], device: torch.device, cache: Path | None
 ) -> Method | Propagator:
     """As ``_build``, on these volumes. sizes: numbers of classes and of channels."""
-    labelled = [volume for volume in volumes if volume.label is not None]
+    labelled = [volume for volume in volumes if volume.labelled]
     task = Task(
         *sizes,
         cell.protocol,
@@ -254,7 +254,7 @@ def score_again(cell: Cell, store: Store, device: str, last_is_best: bool) -> pd
     """The long table of a finished cell as its weights give it now: the last ones, and those that did best on the validation cases."""
     environment.make_deterministic()
     method, dataset = finished_method(cell, store, device)
-    validation = [v for case in dataset.split.val for v in dataset.read(case, labels=True)] if cell.trial else []
+    validation = [v for case in dataset.split.val for v in dataset.on_demand(case, labels=True)] if cell.trial else []
     file = store.folder(cell).path / BEST
     best = {key: value.clone() for key, value in method.state_dict().items()} if last_is_best else {}
     best = load(file.read_bytes()) if file.exists() else best
@@ -302,7 +302,7 @@ def _test(
         scored = dataset.scored(dataset.split.val)
         rows = evaluate(method, validation, dataset.classes, cell.protocol, device, columns, scored)
         return pd.DataFrame(rows)[CASE_COLUMNS]
-    tests = {name: [v for c in cases for v in dataset.read(c, labels=True)] for name, cases in dataset.split.tests.items()}
+    tests = {name: [v for c in cases for v in dataset.on_demand(c, labels=True)] for name, cases in dataset.split.tests.items()}
     for selection in ("last", "val") if fitted.best_state else ("last",):
         if selection == "val":
             method.load_state_dict(fitted.best_state)

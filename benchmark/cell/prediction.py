@@ -167,7 +167,7 @@ def weights_of(method: Method) -> bytes:
 
 def propagator_of(cell: Cell, dataset: Prepared, device: torch.device, cache: Path) -> Propagator:
     """A method without training, on its labelled volumes alone, in the order that a cell has them. cache: of registrations."""
-    volumes = [v.copy() for case in dataset.split.train if case in cell.labelled for v in dataset.read(case, labels=True)]
+    volumes = [v for case in dataset.split.train if case in cell.labelled for v in dataset.on_demand(case, labels=True)]
     method = build(cell, volumes, (len(dataset.classes), dataset.channels), device, cache)
     assert isinstance(method, Propagator)
     return method

@@ -48,7 +48,7 @@ def list_things(
     if what is Listing.draws:
         from benchmark.ground.registry import check_name
         from datasets.draws import DRAWS, labelled_cases
-        from datasets.prepared import open_dataset
+        from datasets.preparing import open_dataset
 
         check_name("datasets", dataset)
         opened = open_dataset(dataset, data)

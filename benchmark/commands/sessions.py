@@ -45,7 +45,7 @@ def session_of(
     from benchmark.records.store import Store
     from benchmark.study.preparation import prepare_shown
     from datasets.folds import fewest_training, folds_of
-    from datasets.prepared import open_dataset, recall
+    from datasets.preparing import open_dataset, recall
 
     opened = open_dataset(asked.dataset, asked.data)
     folds = folds_of(opened, asked.folds)

@@ -60,7 +60,7 @@ def tune(
     from benchmark.records.store import Store
     from benchmark.study.preparation import prepare_shown
     from benchmark.study.spaces import search_space
-    from datasets.prepared import open_dataset
+    from datasets.preparing import open_dataset
 
     opened, root = open_dataset(asked.dataset, asked.data), Store(where.store)
     budgets = grid.parse_labels(asked.labels, len(opened.split.train))

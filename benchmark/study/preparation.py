@@ -13,7 +13,9 @@ from rich.console import Console
 from benchmark.records.store import Store
 from benchmark.study.display import StageDisplay
 from benchmark.study.grid import parse_labels
-from datasets.prepared import Prepared, add_registrations, prepare, write
+from datasets.packing import add_registrations, write
+from datasets.prepared import Prepared
+from datasets.preparing import prepare
 
 if TYPE_CHECKING:
     from datasets.registration import Study

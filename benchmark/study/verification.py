@@ -29,7 +29,7 @@ from datasets.contents import read_through
 from datasets.dataset import Dataset
 from datasets.draws import labelled_cases
 from datasets.folds import fold_split
-from datasets.prepared import prepare
+from datasets.preparing import prepare
 
 FILES = ("cell.json", "record.json", "cases.csv", "history.csv")
 ROUNDING, OTHER_DEVICE = 1e-6, 0.01

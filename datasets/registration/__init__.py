@@ -178,7 +178,7 @@ class _Work:
         self.volumes, self.kind = volumes, recipe.kind
         key = hashlib.sha256(json.dumps(configuration(recipe), sort_keys=True).encode()).hexdigest()[:12]
         self.folder = folder / f"{key}-{device.type}"
-        self.labelled = [i for i, volume in enumerate(volumes) if volume.label is not None]
+        self.labelled = [i for i, volume in enumerate(volumes) if volume.labelled]
         self.engine = Engine(RegistrationConfig(**configuration(recipe)), device)
         self.frames = [frame_of(volume) for volume in volumes]
         self.images = [_content(volume) for volume in volumes]
@@ -211,6 +211,8 @@ class _Work:
                 known,
             )
             kept = work.compute(self.kind)
+            if target not in self.labelled:
+                self.prepared.pop(target, None)  # it is no source, and does not come again
             if len(known) > before:
                 _write(file, known)
         found = [Candidate(sources[i], work.pair(i, self.kind, self.frames[sources[i]], self.frames[target])) for i in kept]
@@ -223,8 +225,9 @@ class _Work:
 
 def _content(volume: Volume) -> str:
     """Hash of a volume's image and spacing."""
-    spacing = repr((volume.image.shape, volume.spacing, volume.spacing_known))
-    return hashlib.sha256(spacing.encode() + volume.image.tobytes()).hexdigest()[:24]
+    image = volume.image
+    spacing = repr((image.shape, volume.spacing, volume.spacing_known))
+    return hashlib.sha256(spacing.encode() + image.tobytes()).hexdigest()[:24]
 
 
 def _labelled_content(image: str, label: np.ndarray | None) -> str:

@@ -63,11 +63,11 @@ def measure(dataset: Dataset, volumes: tuple[Volume, ...], recipe: Recipe, folde
     scores, pairs, found = [], [], []
     dropped = 0
     for index, volume in enumerate(volumes):
-        truth = None if volume.label is not None else _truth(dataset, volume)
+        truth = None if volume.labelled else _truth(dataset, volume)
         if truth is None:
             continue
         kept, rejected = registrations.candidates[index], registrations.rejected[index]
-        dropped += sum(v.label is not None and v.case != volume.case for v in volumes) - len(kept) - len(rejected)
+        dropped += sum(v.labelled and v.case != volume.case for v in volumes) - len(kept) - len(rejected)
         labels = [_carried(candidate, volumes) for candidate in (*kept, *rejected)]
         each = [_dice(label, truth, dataset) for label in labels]
         for candidate, values in zip((*kept, *rejected), each, strict=True):

@@ -56,7 +56,7 @@ class Prepared:
 
 def frame_of(volume: Volume) -> Frame:
     """The volume's grid; without a known spacing, the assumed field of view divided by its shape."""
-    shape = (volume.image.shape[1], volume.image.shape[2], volume.image.shape[3])
+    shape = volume.shape
     if volume.spacing_known:
         return Frame(shape, volume.spacing)
     side = (shape[1] * shape[2]) ** 0.5
@@ -71,9 +71,10 @@ def prepare(volume: Volume, device: torch.device) -> Prepared:
     image = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
     frame = frame_of(volume)
     oriented = volume.spacing_known
-    if volume.label is None:
+    label = volume.label
+    if label is None:
         return Prepared(image[None, None], frame, oriented, None, torch.zeros(3, device=device))
-    organs = torch.from_numpy(volume.label > 0).to(device)
+    organs = torch.from_numpy(label > 0).to(device)
     points = frame.to_mm(organs.nonzero().float())
     if not len(points):
         return Prepared(image[None, None], frame, oriented, organs.float()[None, None], torch.zeros(3, device=device))

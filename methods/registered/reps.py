@@ -47,7 +47,7 @@ class Memory(nn.Module):
         """
         places = []
         for volume, candidates in zip(self.bank.volumes, sources, strict=True):
-            depth, height, width = volume.image.shape[1:]
+            depth, height, width = volume.shape
             if rank >= len(candidates):
                 places.append(torch.full((depth, self.bank.size, self.bank.size), -1, dtype=torch.int32))
                 continue
@@ -61,7 +61,7 @@ class Memory(nn.Module):
     def _squares(self, source: int, points: Tensor, square: int) -> Tensor:
         """Squares of voxels (n, 3) zyx of a labelled volume; -1 outside of it."""
         side = -(-self.bank.size // square)
-        shape = torch.tensor(self.bank.volumes[source].image.shape[1:])
+        shape = torch.tensor(self.bank.volumes[source].shape)
         inside = ((points > -0.5) & (points < shape - 0.5)).all(1)
         plane = points[:, 0].round().long().clamp(0, int(shape[0]) - 1)
         at = ((points[:, 1:] + 0.5) / shape[1:] * self.bank.size / square).floor().long().clamp(0, side - 1)

@@ -129,13 +129,13 @@ def warped_labels(task: Task, registrations: Registrations, voted: bool, confide
     bank = task.bank
     stacks: list[list[Tensor]] = []
     for target, volume in enumerate(bank.volumes):
-        candidates = registrations.candidates[target] if volume.label is None else []
+        candidates = registrations.candidates[target] if not volume.labelled else []
         labels = [warp_label(c.transform, tensor_of(bank.volumes[c.source].label)) for c in candidates]
         if voted and labels:
             label, share = vote_by_similarity(labels, [c.similarity for c in candidates])
             labels = [label.where(share >= confidence, IGNORE)]
         stacks.append([resize_label(label, bank.size) for label in labels])
     most = max(1, max(map(len, stacks)))
-    empty = [torch.full((v.image.shape[1], bank.size, bank.size), IGNORE, dtype=torch.uint8) for v in bank.volumes]
+    empty = [torch.full((v.shape[0], bank.size, bank.size), IGNORE, dtype=torch.uint8) for v in bank.volumes]
     filled = [[*stack, *[nothing] * (most - len(stack))] for stack, nothing in zip(stacks, empty, strict=True)]
     return torch.stack([torch.cat([stack[m] for stack in filled]) for m in range(most)]).to(bank.device)

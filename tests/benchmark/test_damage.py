@@ -22,7 +22,7 @@ from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
 from datasets.contents import hash_of
 from datasets.dataset import Volume
-from datasets.prepared import _whole, open_dataset, prepare
+from datasets.preparing import _whole, open_dataset, prepare
 from datasets.registration import Recipe, Registrations
 from tests.damage import DAMAGE
 from tests.datasets.layouts import acdc_slices

@@ -21,7 +21,7 @@ from datasets.dataset import Dataset, Split, Volume
 from datasets.draws import labelled_cases
 from datasets.folds import fewest_training, fold_split, folds_of
 from datasets.phantom import generate
-from datasets.prepared import open_dataset, prepare
+from datasets.preparing import open_dataset, prepare
 from reports.statistics.random_effects import combination, overlap_of_folds, run_spread
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard

@@ -25,7 +25,7 @@ from benchmark.study.pruning import floors, rungs_of
 from benchmark.study.tuned import parse_hparams, parse_objectives, parse_starts, tuned, warm_starts
 from benchmark.study.tuning import ROUND, Search, Tuner, tune
 from datasets.dataset import Dataset
-from datasets.prepared import open_dataset
+from datasets.preparing import open_dataset
 from methods import tunable
 from reports.tables.tuning import studies_of, transfers_of, trials_of
 from reports.writing.tuning import write_tuning

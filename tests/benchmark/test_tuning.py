@@ -27,7 +27,7 @@ from benchmark.study.grid import expand, parse_methods
 from benchmark.study.tuned import tuned
 from benchmark.study.tuning import ATTEMPTS, ROUND, tune
 from datasets.dataset import Dataset
-from datasets.prepared import open_dataset
+from datasets.preparing import open_dataset
 from reports.tables.tuning import trials_of
 from reports.writing.tuning import write_tuning
 from tests.benchmark.imagined_trials import make, pretend, protocol, results, spaces, tried

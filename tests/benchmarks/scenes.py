@@ -21,7 +21,7 @@ from benchmark.ground.environment import make_deterministic
 from benchmark.ground.rules import get_protocol
 from benchmark.records.store import CellFolder
 from datasets.dataset import Dataset, Volume
-from datasets.prepared import open_dataset
+from datasets.preparing import open_dataset
 from datasets.registration import Registrations
 from datasets.slices import Batch, SliceBank
 from methods.method import Method, Step, Task

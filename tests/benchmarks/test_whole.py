@@ -25,12 +25,12 @@ STAGES = {
     "`--help`": "import benchmark.commands",
     "import torch": "import torch",
     "prepare the phantom": """
-from datasets.prepared import prepare
+from datasets.preparing import prepare
 prepare("phantom", None, store / "datasets")""",
     "register 3 labelled cases to 8 volumes": """
 import torch
 from benchmark.cell.experiment import training_volumes
-from datasets.prepared import prepare
+from datasets.preparing import prepare
 from datasets.registration import Recipe, candidates
 make_deterministic()
 dataset = prepare("phantom", None, store / "datasets")

@@ -19,7 +19,8 @@ from benchmark.ground.errors import BadInput
 from datasets.checks import uses
 from datasets.contents import hash_of
 from datasets.dataset import IGNORE, Volume
-from datasets.prepared import Prepared, open_dataset, prepare
+from datasets.prepared import Prepared
+from datasets.preparing import open_dataset, prepare
 from tests.datasets import odd_files as odd
 from tests.datasets.odd_files import affine, described, nnunet, pairs, save, table, unpacked
 

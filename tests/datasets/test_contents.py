@@ -16,7 +16,10 @@ from benchmark.study.grid import expand, parse_methods
 from datasets.checks import uses
 from datasets.contents import array_hash, hash_of, read_through
 from datasets.dataset import Dataset, Split, Volume
-from datasets.prepared import Manifest, Prepared, open_dataset, prepare, write
+from datasets.manifest import Manifest
+from datasets.packing import write
+from datasets.prepared import Prepared
+from datasets.preparing import open_dataset, prepare
 
 
 def quiet(done: int, total: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.ground.errors import BadInput
-from datasets.prepared import prepare
+from datasets.preparing import prepare
 from tests.datasets import test_cases, test_more_cases
 
 PAGE = Path(__file__).parents[2] / "docs/data.md"

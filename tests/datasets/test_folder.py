@@ -9,6 +9,7 @@ import pytest
 from benchmark.cell.experiment import training_volumes
 from benchmark.ground.errors import BadInput
 from datasets.folder import Folder
+from datasets.preparing import prepare
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
 HEADER = "case,image,label,split,frame"
@@ -54,7 +55,7 @@ def test_a_table_gives_splits_frames_and_unlabelled_cases(tmp_path: Path) -> Non
     volumes = dataset.read("d", labels=True)
     assert [v.name for v in volumes] == ["d_1", "d_2"] and volumes[0].image.shape == (1, 5, 14, 16)
     assert volumes[0].spacing == pytest.approx((8.0, 1.5, 1.5)) and volumes[0].label is not None
-    training = training_volumes(dataset, ("d",))
+    training = training_volumes(prepare("folder", tmp_path, tmp_path / "cache"), ("d",))
     assert [(v.name, v.label is not None) for v in training] == [("d_1", True), ("d_2", True), ("a_1", False), ("b_1", False)]
 
 

@@ -10,7 +10,7 @@ from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
-from datasets.prepared import open_dataset
+from datasets.preparing import open_dataset
 from tests.datasets.odd_files import nnunet
 
 

@@ -12,7 +12,7 @@ from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
 from datasets.checks import uses
 from datasets.contents import hash_of
-from datasets.prepared import open_dataset, prepare
+from datasets.preparing import open_dataset, prepare
 from reports.tables.leaderboard import leaderboard
 from tests.datasets.layouts import LAYOUTS, acdc_official, acdc_slices
 

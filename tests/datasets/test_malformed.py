@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from benchmark.commands import main
-from datasets.prepared import Prepared, write
+from datasets.packing import write
+from datasets.prepared import Prepared
 from tests.datasets.layouts import LAYOUTS, write_h5, write_nifti
 from tests.datasets.test_readers import BAD_FILES
 
@@ -334,7 +335,7 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 def packed(folder: Path) -> Path:
-    from datasets.prepared import open_dataset
+    from datasets.preparing import open_dataset
 
     source = open_dataset("folder", folder)
     write(source, folder / "data.h5", 8, lambda done, total: None)

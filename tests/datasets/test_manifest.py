@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets.manifest import Manifest, scored_classes, shown_classes
-from datasets.prepared import prepare
+from datasets.preparing import prepare
 from tests.datasets.odd_files import pairs, save, table
 
 
@@ -43,7 +43,8 @@ def test_a_class_that_no_case_shows(lost: dict, test: tuple, val: tuple, sentenc
 
 
 def test_a_file_that_a_user_names_is_not_believed(tmp_path: Path) -> None:
-    from datasets.prepared import Prepared, _named
+    from datasets.prepared import Prepared
+    from datasets.preparing import _named
 
     manifest = prepared(tmp_path, {})
     (file,) = (tmp_path / "cache").glob("*.h5")

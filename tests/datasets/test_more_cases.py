@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from benchmark.ground.errors import BadInput
-from datasets.prepared import Prepared, open_dataset, prepare
+from datasets.prepared import Prepared
+from datasets.preparing import open_dataset, prepare
 from tests.datasets import odd_files as odd
 from tests.datasets.odd_files import affine, described, nnunet, pairs, save, table
 from tests.datasets.test_cases import Case, classes, has, quiet, read, says, whole

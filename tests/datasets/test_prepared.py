@@ -23,7 +23,9 @@ from datasets import h5_writer
 from datasets.checks import uses
 from datasets.contents import hash_of
 from datasets.dataset import Split, Volume
-from datasets.prepared import Prepared, open_dataset, prepare, write
+from datasets.packing import write
+from datasets.prepared import Prepared
+from datasets.preparing import open_dataset, prepare
 from datasets.registration import Recipe, Registrations
 from tests.conftest import Disk
 from tests.datasets.layouts import LAYOUTS

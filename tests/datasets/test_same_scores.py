@@ -15,7 +15,7 @@ from benchmark.cell.experiment import run_cell
 from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.study.grid import expand, parse_methods
-from datasets.prepared import open_dataset
+from datasets.preparing import open_dataset
 from tests.datasets.odd_files import save, scan
 
 LABELS = {"background": 0, "a": 1, "b": 2}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from benchmark.ground.errors import BadInput
 from datasets.checks import checked
 from datasets.dataset import Volume
-from datasets.prepared import Prepared, write
+from datasets.packing import write
+from datasets.prepared import Prepared
 from tests.datasets import layouts
 from tests.fuzz.fuzzing import damage, few, spend
 

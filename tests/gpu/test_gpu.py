@@ -13,7 +13,7 @@ from benchmark.cell.experiment import run_cell
 from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.study.grid import expand, parse_methods
-from datasets.prepared import open_dataset
+from datasets.preparing import open_dataset
 from datasets.registration import Recipe, Registrations
 from datasets.registration.engine import Engine, Prepared, RegistrationConfig
 from datasets.registration.transform import Frame, Transform, warp_label

@@ -23,7 +23,7 @@ from benchmark.records.store import WEIGHTS, Store
 from benchmark.study.grid import expand, parse_methods
 from benchmark.study.models import loaded, runs_like, the_cell
 from datasets.phantom import generate
-from datasets.prepared import prepare
+from datasets.preparing import prepare
 
 CASES = [f"case{number:03}" for number in range(1, 8)]
 USES = ("train", "train", "train", "val", "test", "test", "train")

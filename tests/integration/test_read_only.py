@@ -11,7 +11,7 @@ from benchmark.cell.experiment import run_cell
 from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.study.grid import expand, parse_methods
-from datasets.prepared import open_dataset
+from datasets.preparing import open_dataset
 from tests.conftest import Disk
 from tests.datasets.layouts import acdc_slices
 

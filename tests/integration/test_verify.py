@@ -21,7 +21,8 @@ from benchmark.ground.rules import get_protocol
 from benchmark.records.identity import Cell
 from benchmark.records.store import CellFolder, Store
 from benchmark.study.grid import expand, parse_methods
-from datasets.prepared import open_dataset, write
+from datasets.packing import write
+from datasets.preparing import open_dataset
 from tests.datasets.layouts import acdc_slices
 
 METHODS = ("supervised", "label_propagation")
