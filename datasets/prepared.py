@@ -141,9 +141,11 @@ class Prepared(Dataset):
             )
 
     def part(self, number: int, name: Literal["image", "label"]) -> np.ndarray:
-        """The image or the label of the manifest's volume ``number``."""
+        """The image or the label of the manifest's volume ``number``, read-only."""
         with reading_h5(self.file), h5py.File(self.file, "r") as file:
-            return self._image(file, number) if name == "image" else self._label(file, number)
+            array = self._image(file, number) if name == "image" else self._label(file, number)
+        array.flags.writeable = False
+        return array
 
     def _given(self, entry: Entry, labels: bool) -> bool:
         return labels and entry.case not in self.split.unlabelled

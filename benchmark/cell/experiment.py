@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from benchmark.cell.evaluation import evaluate, never_predicted, validation_score
-from benchmark.cell.training import Fitted, Interrupted, Progress, fit, history_csv, step_seconds
+from benchmark.cell.training import Fitted, Interrupted, Progress, fit, history_csv
 from benchmark.ground import environment, registry
 from benchmark.ground.errors import DiskFull
 from benchmark.ground.files import UNWRITABLE, disk_full_is_told
@@ -29,9 +29,9 @@ from benchmark.records.fingerprint import Code, code_of
 from benchmark.records.identity import Cell
 from benchmark.records.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
 from datasets.dataset import Volume
-from datasets.folds import fold_split, folded
+from datasets.folds import folded
 from datasets.prepared import Prepared
-from datasets.preparing import open_dataset, prepare
+from datasets.preparing import prepare
 from datasets.registration import Registrations, candidates
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Task, count_parameters
@@ -265,23 +265,6 @@ def reported_network(cell: Cell, store: Store) -> tuple[ReportedNetwork, tuple[i
     """A finished cell's reported network with its last weights, in evaluation mode, and the shape (C, P, P) of its images."""
     method, dataset = finished_method(cell, store)
     return ReportedNetwork(method).eval(), (dataset.channels, cell.protocol.image_size, cell.protocol.image_size)  # type: ignore[arg-type]
-
-
-def training_seconds(cell: Cell, device_name: str, steps: int = 3) -> float:
-    """Seconds that the cell's training will take, from a few steps past any warm-up, timed now. Registrations are left out: none is
-    computed.
-    """
-    environment.make_deterministic()
-    opened = open_dataset(cell.dataset, cell.data)
-    split = fold_split(opened, cell.fold) if cell.fold else opened.split
-    cases = (*split.train, *split.unlabelled)
-    volumes = [volume for case in cases for volume in opened.read(case, labels=case in cell.labelled)]
-    probe = registry.load("methods", cell.method).probe  # type: ignore[attr-defined]
-    cell = cell.model_copy(update={"hparams": cell.hparams | probe})
-    method = build(cell, volumes, (len(opened.classes), opened.channels), torch.device(device_name), None)
-    if isinstance(method, Propagator):
-        return 0.0
-    return step_seconds(method, cell.protocol, cell.seed, steps) * cell.protocol.steps
 
 
 def _test(

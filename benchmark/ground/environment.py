@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from benchmark.ground.errors import BadInput, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container's limits stand."""
 CONTEXT_MB = 600
 """What a process takes of a GPU besides tensors, about."""
 
@@ -117,6 +120,19 @@ def gpu_memory(device: str) -> list[float] | None:
         torch.cuda.max_memory_reserved(device) / 1e6 + CONTEXT_MB,
         torch.cuda.get_device_properties(device).total_memory / 1e6,
     ]
+
+
+def free_memory() -> float:
+    """Bytes that this machine, or the container that this process is in, can still give."""
+    found = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024 * float(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))))
+    with suppress(OSError, ValueError, KeyError):  # "max" where there is no limit
+        limit, used = (float((CGROUP / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        details = dict(line.split() for line in (CGROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+        found.append(limit - used + float(details["inactive_file"]))  # of files that were read: given up where it is needed
+    return min(found)
 
 
 def one_thread() -> None:

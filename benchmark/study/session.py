@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,11 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark.cell.experiment import training_seconds, training_volumes
+from benchmark.cell.costs import memory_bytes, training_seconds
+from benchmark.cell.experiment import training_volumes
 from benchmark.ground import registry
+from benchmark.ground.environment import free_memory
 from benchmark.ground.errors import BadInput
 from benchmark.ground.redaction import without_secrets
 from benchmark.ground.wording import duration
+from benchmark.launchers.devices import ROOM
 from benchmark.launchers.dispatch import run_cells
 from benchmark.launchers.site import Site
 from benchmark.records.fingerprint import code_of, what_changed
@@ -32,6 +36,7 @@ from benchmark.study.display import GridDisplay
 from benchmark.study.preparation import prepare_shown, register_all
 from datasets.folds import folded
 from datasets.prepared import Prepared
+from datasets.preparing import open_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +73,6 @@ class Session:
         self.hear: Callable[[Cell], None] = lambda cell: None
         """Called with each cell that has run to its end."""
         self.console = console
-        self._timed: dict[str, float] = {}
         self.replace(cells)
 
     def replace(self, cells: list[Cell]) -> None:
@@ -120,8 +124,23 @@ class Session:
                         self.follower.add(folder)
                         self.hear(cell)
 
-                    run_cells(self.todo, self.store.root, self.site, display.tell, finished)
+                    run_cells(self.todo, self.store.root, self._within_memory(dataset), display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
+
+    def _within_memory(self, dataset: Prepared) -> Site:
+        """The site, with no more cells at once on its CPU than memory holds, where nobody said how many."""
+        site = self.site
+        if site.jobs or site.launcher != "devices" or site.device != "cpu":
+            return site
+        slices = sum(volume.shape[0] for volume in training_volumes(dataset, ()))
+        needed = max(memory_bytes(cell, dataset.channels, len(dataset.classes), slices) for cell in self.todo)
+        fit = max(1, int(ROOM * free_memory() / needed))
+        if fit >= site.local_jobs:
+            return site
+        self._warn(
+            f"{fit} cells at once, for each may take {needed / 1e9:.1f} GB and {free_memory() / 1e9:.1f} GB are free; --jobs says otherwise"
+        )
+        return replace(site, jobs=fit)
 
     def _tell_of_other_code(self) -> None:
         """Say which finished cells were made, and which unfinished ones were begun, by other code than this."""
@@ -262,21 +281,22 @@ class Session:
         self._tell_of_other_code()
         title = f"{len(self.cells)} cells, {len(self.cells) - len(self.todo)} done"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for column in ("cell", "method", "labels", "draw", "seed", "protocol", "state", "estimate"):
-            right = column in ("labels", "draw", "seed", "estimate")
+        for column in ("cell", "method", "labels", "draw", "seed", "protocol", "state", "time", "memory"):
+            right = column in ("labels", "draw", "seed", "time", "memory")
             table.add_column(column, justify="right" if right else "left", no_wrap=column != "method", overflow="fold")
         todo = {cell.id for cell in self.todo}
         outdated = {cell.id for cell in self.outdated}
-        with self.console.status("timing a few steps of methods that have no finished cell"):
-            seconds = {cell.id: self._estimate(cell) for cell in self.todo}
+        seconds = {cell.id: self._estimate(cell) for cell in self.todo}
         for cell in self.cells:
             waits = cell.id in todo
             numbers = map(str, (cell.labels, cell.draw, cell.seed, escape(cell.protocol.title)))
-            estimate = duration(seconds[cell.id]) if waits else ""
+            estimates = (duration(seconds[cell.id]), self._memory(cell)) if waits else ("", "")
             state = "outdated" if cell.id in outdated else "to do" if waits else "done"
-            table.add_row(cell.id, escape(cell.variant), *numbers, state, estimate)
+            table.add_row(cell.id, escape(cell.variant), *numbers, state, *estimates)
         left = duration(sum(seconds.values()) / self.site.at_once)
-        table.caption = f"time left with {self.site.at_once} at once: about {left}, registrations not counted"
+        table.caption = (
+            f"time left with {self.site.at_once} at once: about {left}, registrations not counted; all of this is estimated"
+        )
         table.caption_justify = "left"
         return table
 
@@ -288,7 +308,7 @@ class Session:
         return cells if cells.empty else cells[cells["outcome"] == "done"]
 
     def _estimate(self, cell: Cell) -> float:
-        """Seconds of training: the median of finished cells of the same method, dataset and protocol, else from a few steps now."""
+        """Seconds of training: the median of finished cells of the same method, dataset and protocol, else by what methods cost."""
         done = self._finished
         if not done.empty:
             same = (
@@ -298,9 +318,15 @@ class Session:
                 return float(done.loc[same, "seconds"].median())
         if self.site.remote:
             return math.nan  # not this machine's to say
-        if cell.variant not in self._timed:
-            self._timed[cell.variant] = training_seconds(cell, self.site.device)
-        return self._timed[cell.variant]
+        data = open_dataset(cell.dataset, cell.data)
+        return training_seconds(cell, self.site.device, data.channels, len(data.classes))
+
+    def _memory(self, cell: Cell) -> str:
+        """Of a process on a CPU, without its slices; a GPU's is looked at as cells run."""
+        if self.site.device != "cpu":
+            return ""
+        data = open_dataset(cell.dataset, cell.data)
+        return f"{memory_bytes(cell, data.channels, len(data.classes)) / 1e9:.1f} GB"
 
 
 def _count(cells: list[Cell], what: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from benchmark.cell.experiment import training_volumes
 from benchmark.cell.optimiser import Optimiser
 from benchmark.cell.training import Interrupted, fit
 from benchmark.conformance.subject import same_state
@@ -46,7 +45,7 @@ def phantom_task(labelled: int = 3, device: torch.device = CPU, preset: str = "q
     """The phantom's training set, without registrations; ``changes`` are of the protocol."""
     make_deterministic()
     dataset, protocol = phantom(), get_protocol(preset).model_copy(update=changes)
-    volumes = list(training_volumes(dataset, dataset.split.train[:labelled]))
+    volumes = [v for case in dataset.split.train for v in dataset.read(case, labels=case in dataset.split.train[:labelled])]
     bank = SliceBank(volumes, protocol.image_size, device)
     return Task(len(dataset.classes), 1, protocol, bank, lambda recipe: Registrations.none(volumes), lambda volume, recipe: [])
 

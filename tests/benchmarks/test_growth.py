@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.cell.experiment import training_volumes
 from benchmark.cell.metrics import volume_metrics
 from benchmark.cell.optimiser import Optimiser
 from benchmark.conformance.task import made_up_task
@@ -87,7 +86,7 @@ def test_size_of_metrics(ledger: Ledger) -> None:
 def test_volumes(ledger: Ledger) -> None:
     """A batch costs the same from any bank; making the bank grows with its volumes."""
     dataset = phantom()
-    volumes = list(training_volumes(dataset, dataset.split.train[:3]))
+    volumes = [v for case in dataset.split.train for v in dataset.read(case, labels=case in dataset.split.train[:3])]
     sizes = (14, 28, 56)
     grow(ledger, "making the slice bank, by volumes", sizes, [lambda n=n: SliceBank(volumes[:n], 64, CPU) for n in sizes])
     banks = [SliceBank(volumes[:n], 64, CPU) for n in sizes]

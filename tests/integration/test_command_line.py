@@ -180,11 +180,11 @@ def test_dry_run_shows_what_is_done_and_what_is_left(
     assert "time left with" in result.stdout and len(list(store.glob("acdc/cps/*"))) == 1
 
 
-def test_dry_run_on_an_empty_store_times_a_few_steps(call: Call, small: Options, tmp_path: Path) -> None:
+def test_dry_run_on_an_empty_store_goes_by_what_methods_cost(call: Call, small: Options, tmp_path: Path) -> None:
     result = call("run", *small(tmp_path / "none", "--methods", "cctr[rsl=false]", "--labels", "1", "--dry-run"))
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stdout.splitlines() if "cctr[rsl=false]" in line]
-    assert "to do" in line and re.search(r"0:0\d:\d\d", line) and not (tmp_path / "none").exists()
+    assert "to do" in line and re.search(r"0:0\d:\d\d +\d\.\d GB", line) and not (tmp_path / "none").exists()
 
 
 def test_report_writes_tables_and_figures_from_records_alone(

@@ -1,0 +1,147 @@
+"""What a cell will take before it has run: a table of what methods cost beside a lone U-Net, and one tiny measurement of this machine.
+
+``costs.json`` is measured by ``make performance`` at the rules REFERENCE: the seconds of a method's step, in those of a U-Net that passes
+forward and back over the same batch, and the memory that it takes, in what that U-Net keeps for its backward pass. Other rules are
+reached by the U-Net's operations and kept bytes there, which one slice shows.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmark.cell.training import step_seconds
+from benchmark.ground import registry
+from benchmark.ground.protocol import Protocol
+from benchmark.ground.rules import get_protocol
+from benchmark.records.identity import Cell
+from datasets.dataset import Volume
+from datasets.registration import Registrations
+from datasets.slices import SliceBank
+from methods.method import Propagator, Task
+from methods.networks.unet import UNet
+
+REFERENCE = "quick"
+TABLE = Path(__file__).with_name("costs.json")
+PROCESS_BYTES = 450e6
+"""Of a worker before it has a cell: Python, torch, monai and what they load."""
+ROUNDS = 4
+
+
+class Work(NamedTuple):
+    """A U-Net's pass over a batch: operations forward, and bytes kept for the pass back."""
+
+    operations: float
+    kept: float
+
+
+@cache
+def work(protocol: Protocol, channels: int, classes: int) -> Work:
+    """Of a piece of one slice, and so by area."""
+    kept: dict[int, int] = {}
+    operations = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal operations
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            operations += 2 * output.numel() * layer.weight[0].numel()
+
+    network = UNet(channels, classes, protocol.unet_widths, protocol.unet_dropout)
+    for layer in network.modules():
+        layer.register_forward_hook(count)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(torch.zeros(1, channels, side := 2 ** len(protocol.unet_widths), side))  # a multiple of the deepest stride
+    times = _batch(protocol) * (protocol.image_size / side) ** 2
+    return Work(operations * times, sum(kept.values()) * times)
+
+
+@cache
+def unit_seconds(protocol: Protocol, device: str) -> float:
+    """Seconds of a U-Net's step at these rules on this machine, the best of a few."""
+    network = UNet(1, 4, protocol.unet_widths, protocol.unet_dropout).to(device)
+    shape = (_batch(protocol), protocol.image_size, protocol.image_size)
+    image, label = torch.rand(shape, device=device)[:, None], torch.zeros(shape, dtype=torch.long, device=device)
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        loss = F.cross_entropy(network(image), label)
+        loss.backward()
+        loss.item()  # waits for the device
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+@cache
+def table() -> Mapping[str, Mapping[str, float]]:
+    """By built-in method: "seconds" and "memory", see above."""
+    found: dict[str, dict[str, float]] = json.loads(TABLE.read_text(encoding="utf-8"))
+    return found
+
+
+def training_seconds(cell: Cell, device: str, channels: int, classes: int) -> float:
+    """Seconds that the cell's training will take, about; registrations and tests are left out."""
+    method: Any = registry.load("methods", cell.method)
+    if issubclass(method, Propagator):
+        return 0.0
+    known = table().get(cell.method)
+    relative = known["seconds"] if known else _relative(cell.method, tuple(cell.hparams.items()), device)
+    if device.startswith(
+        "cuda"
+    ):  # whose time is not in proportion to the operations of a small batch, and takes a moment to measure
+        return cell.protocol.steps * relative * unit_seconds(cell.protocol, device)
+    reference = get_protocol(REFERENCE)
+    scale = work(cell.protocol, channels, classes).operations / work(reference, 1, 4).operations
+    return cell.protocol.steps * relative * scale * unit_seconds(reference, device)
+
+
+def memory_bytes(cell: Cell, channels: int, classes: int, slices: int = 0) -> float:
+    """Bytes that a process with this cell takes at most on a CPU, about. slices: of the training volumes."""
+    bank = slices * cell.protocol.image_size**2 * (4 * channels + 1)
+    if issubclass(registry.load("methods", cell.method), Propagator):
+        return PROCESS_BYTES + bank
+    known = table()
+    unknown = max(entry["memory"] for entry in known.values())  # of a plug-in: as the greediest that is known
+    relative = known[cell.method]["memory"] if cell.method in known else unknown
+    return PROCESS_BYTES + bank + relative * work(cell.protocol, channels, classes).kept
+
+
+@cache
+def _relative(name: str, hparams: tuple[tuple[str, Any], ...], device: str) -> float:
+    """Of a plug-in: from two steps at REFERENCE on made-up slices, without registrations."""
+    method: Any = registry.load("methods", name)
+    protocol = get_protocol(REFERENCE)
+    volumes = [_noise(case, labelled, protocol.image_size) for case, labelled in (("a", True), ("b", False))]
+    task = Task(
+        4,
+        1,
+        protocol,
+        SliceBank(volumes, protocol.image_size, torch.device(device)),
+        lambda recipe: Registrations.none(volumes),
+        lambda volume, recipe: [],
+    )
+    built = method(task, method.Hparams(**dict(hparams) | method.probe)).to(device)
+    return step_seconds(built, protocol, 0, 2) / unit_seconds(protocol, device)
+
+
+def _noise(case: str, labelled: bool, side: int) -> Volume:
+    random = np.random.default_rng(0)
+    image = random.random((1, 8, side, side), np.float32)
+    return Volume(case, case, image, random.integers(0, 4, image.shape[1:], np.uint8) if labelled else None, (10.0, 1.0, 1.0))
+
+
+def _batch(protocol: Protocol) -> int:
+    return protocol.batch_labelled + protocol.batch_unlabelled
