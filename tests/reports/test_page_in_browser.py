@@ -1,10 +1,12 @@
 """The page in a real browser: sorted, filtered, sent as an address, worked with keys, looked at on a phone, and held to WCAG."""
 
+import base64
 import functools
 import http.server
 import importlib.resources
 import importlib.util
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,3 +219,19 @@ def test_on_paper_every_column_fits_and_headers_come_again(browser: Any) -> None
         assert browser.execute_script("return [...document.querySelectorAll('details')].every(d => d.open)")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_a_printed_table_has_its_header_on_every_page(browser: Any, tmp_path: Path) -> None:
+    if not shutil.which("pdftotext"):
+        pytest.skip("needs pdftotext (Debian: poppler-utils)")
+    tall = "tbody tr > * { height: 70mm } header, footer, main > *:not(#boards), .scroll ~ .scroll { display: none }"
+    browser.execute_script(  # the first table over several pages, alone
+        "const style = document.createElement('style'); style.id = 'tall'; document.head.append(style);"
+        f"style.textContent = '@media print {{ {tall} }}'"
+    )
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    browser.execute_script("document.getElementById('tall').remove()")
+    (tmp_path / "page.pdf").write_bytes(base64.b64decode(printed["data"]))
+    told = subprocess.run(["pdftotext", "-layout", tmp_path / "page.pdf", "-"], capture_output=True, text=True, check=True)
+    pages = [page for page in told.stdout.split("\f") if page.strip()]
+    assert len(pages) > 2 and all("DSC %" in page for page in pages)
