@@ -101,6 +101,36 @@ def test_a_picture_that_is_not_there(tmp_path: Path, width: int, part: str, recw
     assert not recwarn.list
 
 
+def tiff(width: int, height: int) -> bytes:
+    """The head of a TIFF of so many pixels in one strip, and no pixel."""
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: width * height}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+def test_a_tiff_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").write_bytes(tiff(12_000, 12_000))
+    for read in (values_of, header_of):
+        with pytest.raises(BadInput, match="declares 144000000 bytes and stores"):
+            read(tmp_path / "x.tif")
+
+
+def test_a_dicom_slice_that_is_not_there(tmp_path: Path) -> None:
+    """A file of 4 x 4 pixels that says it has 20,000 x 20,000."""
+    sitk = pytest.importorskip("SimpleITK")
+    (tmp_path / "series").mkdir()
+    file = tmp_path / "series" / "1.dcm"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 4), np.uint16)), str(file))
+    content = file.read_bytes()
+    for tag in (b"\x28\0\x10\0\x02\0\0\0", b"\x28\0\x11\0\x02\0\0\0"):  # rows and columns
+        assert content.count(tag + struct.pack("<H", 4)) == 1
+        content = content.replace(tag + struct.pack("<H", 4), tag + struct.pack("<H", 20_000))
+    file.write_bytes(content)
+    for read in (values_of, header_of):
+        with pytest.raises(BadInput, match="declares 400000000 bytes and stores"):
+            read(tmp_path / "series")
+
+
 def test_itk_s_voxels_that_are_not_there(tmp_path: Path) -> None:
     pytest.importorskip("SimpleITK")
     head = "ObjectType = Image\nNDims = 3\nDimSize = 512 512 512\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
