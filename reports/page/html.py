@@ -66,7 +66,7 @@ def page(
         methods=list(looks.items()),
         sections=sections,
         shapes="".join(shapes[name] for name in sorted(shapes)),
-        problems=problems.fillna({"error": ""}).to_dict("records"),
+        problems=problems.assign(error=problems["error"].astype(object).fillna("")).to_dict("records"),
         colophon=colophon(records.cells),
         citation=cited(records.cells),
         tables=[path.as_posix() for path in tables],
