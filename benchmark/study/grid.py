@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RECORDED = re.compile(r"\d{1,15}", re.ASCII)
 """A whole number that records and JSON hold to the last digit."""
 
+MOST_RUNS = 10_000
+"""More is a slip of the finger, and would fill memory with cells."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -153,6 +156,8 @@ def parse_runs(runs: int | None, draws: str | None, seeds: str | None) -> list[t
     Raises:
         BadInput: both ways at once, or not a list of whole numbers.
     """
+    if runs is not None and runs > MOST_RUNS:
+        raise BadInput(f"--runs: found {runs}; expected at most {MOST_RUNS}")
     if draws is None and seeds is None:
         return [(r, r) for r in range(runs or 1)]
     if runs is not None:

@@ -57,6 +57,8 @@ def test_runs() -> None:
     assert parse_runs(None, "0,2", "5,6") == [(0, 5), (0, 6), (2, 5), (2, 6)]
     with pytest.raises(BadInput, match="not both"):
         parse_runs(2, "0", None)
+    with pytest.raises(BadInput, match="--runs: found 100000000; expected at most 10000"):
+        parse_runs(10**8, None, None)
     with pytest.raises(BadInput, match="--draws"):
         parse_runs(None, "a", None)
 
