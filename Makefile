@@ -9,7 +9,7 @@ READY = .venv/ready
 PYTEST = PYTHONUTF8=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all lint audit format bench performance docs docs-site pictures statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
+.PHONY: help run test test-all lint audit format bench performance docs docs-site pictures results statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -51,6 +51,9 @@ docs: $(READY)  ## write docs/methods.md, docs/commands.md and docs/records.md f
 pictures: $(READY)  ## run CCT-R, CPS and supervised-only twice on the phantom (half an hour) and draw the README's pictures from it
 	$(BIN)/python -m benchmark run --methods supervised,cps,cctr --labels 1,3,7 --runs 2 --store runs/pictures --tracking none
 	$(BIN)/python tools/pictures.py runs/pictures
+
+results: $(READY)  ## write the tables of docs/results/README.md from the records beside it
+	$(BIN)/python tools/results.py
 
 docs-site: docs  ## build the documentation's pages in site/ with mkdocs-material; broken links are errors
 	$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[docs]'

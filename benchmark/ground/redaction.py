@@ -12,6 +12,8 @@ SECRET = re.compile(
     r"[a-z0-9_\-]*=)([^&\s'\";,]+)"
 )
 HOMES = re.compile(r"/(?:home|Users)/[^/\s'\":]+")
+FOLDERS = re.compile(r"(?<![\w.~>:/-])(?:/|[A-Za-z]:\\)(?:[^\s'\":/\\]+[/\\])+|(?<=sqlite:///)/(?:[^\s'\":/]+/)+")
+"""Of absolute paths, as a command line or a traceback has them."""
 
 
 def without_secrets(text: str) -> str:
@@ -25,3 +27,8 @@ def for_records(text: str) -> str:
     if len(home) > 1:
         text = re.sub(rf"{re.escape(home)}(?=[/\s'\":]|$)", "~", text)
     return HOMES.sub("~", without_secrets(text))
+
+
+def for_travel(text: str) -> str:
+    """As ``for_records``, and of absolute paths the last part alone: what leaves a machine says nothing of its folders."""
+    return FOLDERS.sub(".../", for_records(text))

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import checksum, read_plain
-from benchmark.ground.redaction import for_records
+from benchmark.ground.redaction import for_travel
 from benchmark.records.ablations import remember, remembered
 from benchmark.records.schema import BadRecord, read_cell
 from benchmark.records.store import ABSENT, BEST, DONE, KEPT, WEIGHTS, CellFolder, Store
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def export(store: Store, out: Path, tell: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
-    """Write the records of ``store`` to ``out``, which may hold an earlier export. Secrets and home folders are left out of them.
+    """Write the records of ``store`` to ``out``, which may hold an earlier export. Secrets and the names of folders are left out of them.
 
     Raises:
         BadInput: there is no such store, it is ``out``, or ``out`` cannot be written.
@@ -177,15 +177,15 @@ def _content(folder: CellFolder, name: str) -> bytes | None:
 
 
 def _travelling(record: dict[str, Any]) -> dict[str, Any]:
-    """A record without secrets, home folders, and the names of the machine and process that made it."""
+    """A record without secrets, folders, and the names of the machine and process that made it."""
     environment = {key: value for key, value in record.get("environment", {}).items() if key not in ("host", "process")}
     return _redacted(record | ({"environment": environment} if "environment" in record else {}))
 
 
 def _redacted(value: Any) -> Any:
-    """A record with every text as ``for_records`` leaves it."""
+    """A record with every text as ``for_travel`` leaves it."""
     if isinstance(value, str):
-        return for_records(value)
+        return for_travel(value)
     if isinstance(value, list):
         return [_redacted(part) for part in value]
     return {key: _redacted(part) for key, part in value.items()} if isinstance(value, dict) else value

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.ground.redaction import for_records, without_secrets
+from benchmark.ground.redaction import for_records, for_travel, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,18 @@ def test_home_folders_are_tildes() -> None:
     home = Path.home()
     assert for_records(f"--data {home}/ACDC --store '{home}'") == "--data ~/ACDC --store '~'"
     assert for_records("--data /home/alice/ACDC /Users/bob/x /homework/alice") == "--data ~/ACDC ~/x /homework/alice"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("run --data /data/shared/ACDC --store /tmp/x/runs", "run --data .../ACDC --store .../runs"),
+        ("--data '/mnt/my disk'", "--data '.../my disk'"),
+        ('File "/opt/env/lib/site.py", line 3, in f', 'File ".../site.py", line 3, in f'),
+        (r"--data C:\Users\bob\ACDC", r"--data .../ACDC"),
+        ("--tracking sqlite:////srv/lab/ml.db", "--tracking sqlite:///.../ml.db"),
+        ("--methods cctr[rsl=false] --labels 1,3,7", "--methods cctr[rsl=false] --labels 1,3,7"),
+    ],
+)
+def test_folders_stay_at_home(text: str, left: str) -> None:
+    assert for_travel(text) == left
