@@ -6,10 +6,12 @@ of the phantom, which is nobody's heart.
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 
 from benchmark.cell.overlays import overlays
@@ -23,16 +25,18 @@ from reports.writing.leaderboard import write_label_efficiency
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 LABELS = 3
 """The budget whose cases are shown."""
+SMALL = (800, 898)
+"""Pixels of the picture of contours."""
 
 
 def main(folder: Path) -> None:
-    """Write leaderboard.svg, label_efficiency.svg and contours.png."""
+    """Write leaderboard.svg, label_efficiency.svg and contours.jpg."""
     store = Store(folder)
     records = collect(store)
     table = leaderboard(records)
     PICTURES.mkdir(parents=True, exist_ok=True)
 
-    console = Console(record=True, width=92, quiet=True, force_terminal=True, color_system="truecolor")
+    console = Console(record=True, width=76, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(to_terminal(table))
     drawn = console.export_svg(title="python -m benchmark report")
     fonts = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # fetched from elsewhere; whoever looks has one of his own
@@ -43,7 +47,10 @@ def main(folder: Path) -> None:
             file.unlink()
     some = records.select(records.cells["labels"] == LABELS)
     for overlay in overlays(some, [store], "supervised"):
-        draw_overlay(overlay, PICTURES / "contours")
+        file = draw_overlay(overlay, PICTURES / "contours")
+        with Image.open(file) as drawn_in_full:
+            drawn_in_full.convert("RGB").resize(SMALL).save(file.with_suffix(".jpg"), quality=80)
+        file.unlink()
 
 
 if __name__ == "__main__":
