@@ -331,4 +331,10 @@ def h5_array(path: Path, file: h5py.File, name: str, kinds: str) -> h5py.Dataset
         raise refuse(f"declares {array.size} voxels in chunks of {array.chunks}", f"at most {MAX_VOXELS}")
     if array.nbytes > most_from(array.id.get_storage_size()):
         raise refuse(f"declares {array.nbytes} bytes and stores {array.id.get_storage_size()}", "an array that is all there")
+    if array.chunks:
+        sizes: list[int] = []
+        array.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
+        least = 1 + 4 * array.fletcher32  # HDF5 takes the checksum off without looking: fewer bytes are a segmentation fault
+        if sizes and min(sizes) < least:
+            raise refuse(f"has a chunk of {min(sizes)} bytes", f"at least {least}, as whole chunks have")
     return array

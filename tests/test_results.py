@@ -3,8 +3,12 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+import yaml
+
 from benchmark.records.store import Store
 from benchmark.records.table import collect
+from reports.tables.leaderboard import leaderboard
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +27,11 @@ def test_records_of_the_results_are_whole_and_say_nothing_of_a_machine() -> None
     assert not records.notes and (records.cells["outcome"] == "done").sum() >= 6
     for file in (ROOT / "docs" / "results" / "acdc_desk").rglob("record.json"):
         assert " /" not in (text := file.read_text(encoding="utf-8")) and '"host"' not in text, file
+
+
+def test_what_desk_can_reach_is_what_the_record_says() -> None:
+    told = yaml.safe_load((ROOT / "benchmark" / "ground" / "measured.yaml").read_text(encoding="utf-8"))
+    (desk,) = [entry for entry in told["desk"] if entry["dataset"] == "acdc"]
+    table = leaderboard(collect(Store(ROOT / "docs" / "results" / "acdc_desk")))
+    (row,) = table[(table["variant"] == "supervised") & (table["labels"] == desk["cases"])].to_dict("records")
+    assert desk["dsc"] == pytest.approx(100 * row["dsc"], abs=0.051)

@@ -58,7 +58,10 @@ def list_things(
     elif what is Listing.protocols:
         from benchmark.ground.protocol import PROTOCOLS
 
-        rows = [(p.name, p.summary) for p in PROTOCOLS.values()]
+        told = _measured()
+        rows = [
+            row for p in PROTOCOLS.values() for row in ((p.name, p.summary), *(("", line) for line in told.get(p.name, ())))
+        ]
     else:
         from rich.markup import escape
 
@@ -70,6 +73,22 @@ def list_things(
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def _measured() -> dict[str, list[str]]:
+    """What each protocol can reach on the datasets on which that was measured, a line each."""
+    from importlib.resources import files
+
+    import yaml
+
+    found = yaml.safe_load((files("benchmark.ground") / "measured.yaml").read_text(encoding="utf-8"))
+    lines: dict[str, list[str]] = {}
+    for protocol, entries in found.items():
+        for entry in entries:
+            reached = f"supervised with all {entry['cases']} cases labelled {entry['dsc']} DSC %; " if "dsc" in entry else ""
+            pixels = ", ".join(f"{name} {value}" for name, value in entry["pixels"].items())
+            lines.setdefault(protocol, []).append(f"  {entry['dataset']}: {reached}a perfect mask at its pixels {pixels}")
+    return lines
 
 
 def _list_cells(store: Path) -> None:

@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 
 from benchmark.commands import main
+from benchmark.ground.errors import BadInput
 from datasets.packing import write
 from datasets.prepared import Prepared
+from datasets.readers import read_h5
 from tests.datasets.layouts import LAYOUTS, write_h5, write_nifti
 from tests.datasets.test_readers import BAD_FILES
 
@@ -429,3 +431,19 @@ def test_unreadable_permissions_are_named(originals: Path, monkeypatch, capsys) 
         with powerless():
             said = prepare_refused(["--dataset", "acdc", "--data", data], store, monkeypatch, capsys)
         assert SLICE in said and "permissions" in said
+
+
+@pytest.mark.parametrize("size", range(5))
+def test_a_chunk_without_room_for_its_checksum_is_refused(size: int, tmp_path: Path) -> None:
+    """HDF5 itself would die of it."""
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("image", "label"):
+            array = file.create_dataset(name, data=np.ones((4, 4, 4)), chunks=(4, 4, 4), compression="gzip", fletcher32=True)
+        stored = array.id.get_chunk_info(0).size
+    content = path.read_bytes()
+    at = content.rindex(b"TREE\x01\0\x01\0") + 24  # the first chunk of the last array: its size comes first
+    assert content[at : at + 4] == struct.pack("<I", stored)
+    path.write_bytes(content[:at] + struct.pack("<I", size) + content[at + 4 :])
+    with pytest.raises(BadInput, match=rf"label has a chunk of {size} bytes; expected at least 5"):
+        read_h5(path, 2)
