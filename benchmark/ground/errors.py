@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class BadInput(Exception):
-    """One clear sentence: which file or option, what was found, what was expected, what to do. The command ends with exit code 2."""
+    """One clear sentence: which file or option, what was found, what was expected, what to do. The command ends with exit code 2.
+
+    It is one line whatever it repeats: letters that would break it, or that a terminal obeys, stand as escapes.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in sentence))
 
 
 class DiskFull(BadInput):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import re
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from benchmark.commands import main
 from benchmark.ground import faults
+from benchmark.ground.errors import BadInput
 from benchmark.ground.files import UNWRITABLE
 from benchmark.records import status
 
@@ -86,3 +88,9 @@ def test_debug_shows_where_an_error_came_from_without_secrets(
     told = capsys.readouterr().err
     assert re.search(r"Traceback.*in broken.*^error: ValueError", told, re.DOTALL | re.MULTILINE) and "S3cret" not in told
     assert all("S3cret" not in file.read_text() for file in tmp_path.iterdir())
+
+
+def test_a_sentence_is_one_line_whatever_it_repeats() -> None:
+    said = str(BadInput("--factors: affine\ncctr\r\x1b[31m\u2028\ud800 é ٣"))
+    assert said == r"--factors: affine\ncctr\r\x1b[31m\u2028\ud800 é ٣" and len(said.splitlines()) == 1
+    assert str(pickle.loads(pickle.dumps(BadInput(said)))) == said
