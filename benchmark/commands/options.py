@@ -99,9 +99,7 @@ StaleOption = Annotated[
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Run finished cells again, too; each is replaced when its turn comes.")
 ]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Print the cells, what is done, the time and memory they will take; run nothing.")
-]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print cells, what is done, what the rest takes; run nothing.")]
 
 
 def use_plugins(files: list[Path] | None) -> list[Path] | None:
