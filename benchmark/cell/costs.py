@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from benchmark.cell.training import step_seconds
 from benchmark.ground import registry
+from benchmark.ground.environment import make_deterministic
 from benchmark.ground.protocol import Protocol
 from benchmark.ground.rules import get_protocol
 from benchmark.records.identity import Cell
@@ -71,7 +72,8 @@ def work(protocol: Protocol, channels: int, classes: int) -> Work:
 
 @cache
 def unit_seconds(protocol: Protocol, device: str) -> float:
-    """Seconds of a U-Net's step at these rules on this machine, the best of a few."""
+    """Seconds of a U-Net's step at these rules on this machine, as a cell runs on it, the best of a few."""
+    make_deterministic()
     network = UNet(1, 4, protocol.unet_widths, protocol.unet_dropout).to(device)
     shape = (_batch(protocol), protocol.image_size, protocol.image_size)
     image, label = torch.rand(shape, device=device)[:, None], torch.zeros(shape, dtype=torch.long, device=device)

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from benchmark.cell import costs
@@ -59,6 +60,13 @@ def test_time_follows_steps_method_and_rules(dataset: Dataset) -> None:
     )
     assert seconds("supervised", "paper") > 50 * quick
     assert seconds("label_propagation", "quick") == 0
+
+
+def test_what_is_measured_has_one_thread_as_a_cell_has(dataset: Dataset) -> None:
+    costs.unit_seconds.cache_clear()
+    torch.set_num_threads(2)
+    (cell,) = cells(dataset, "supervised")
+    assert costs.training_seconds(cell, "cpu", 1, 4) > 0 and torch.get_num_threads() == 1
 
 
 def test_a_method_that_the_table_does_not_know_is_timed_on_made_up_slices(
