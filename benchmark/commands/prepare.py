@@ -1,6 +1,5 @@
 """``prepare``: check a dataset, show it, keep or pack it."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from benchmark.commands.options import (
     StoreOption,
 )
 from benchmark.ground.errors import BadInput
+from benchmark.ground.workers import cores
 
 
 class Bits(StrEnum):
@@ -79,6 +79,6 @@ def prepare(
     out.print(to_terminal(summary))
     wrote(write(summary, root.report / "datasets" / dataset))
     if pack:
-        wanted = PackedRegistrations(registrations, runs, device, jobs or os.cpu_count() or 1) if registrations else None
+        wanted = PackedRegistrations(registrations, runs, device, jobs or cores()) if registrations else None
         pack_dataset(prepared, pack, int(bits), wanted, root, err)
         wrote([pack])

@@ -1,6 +1,5 @@
 """``registration``: what registration carries over, measured."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from benchmark.commands.options import (
     PluginOption,
     StoreOption,
 )
+from benchmark.ground.workers import cores
 
 
 class Kind(StrEnum):
@@ -75,7 +75,7 @@ def registration(
     budgets = grid.parse_labels(labels, len(opened.split.train))
     chosen = [labelled_cases(dataset, opened.split.train, n, draw, opened.train_groups) for n in budgets]
     where = pick_device(device)
-    register_all([(training_volumes(opened, cases), recipe) for cases in chosen], root, where, jobs or os.cpu_count() or 1, err)
+    register_all([(training_volumes(opened, cases), recipe) for cases in chosen], root, where, jobs or cores(), err)
     for budget, cases in zip(budgets, chosen, strict=True):
         title = f"{dataset}, {budget} labelled (draw {draw}), {kind.value} on {similarity.value}"
         quality = measure(opened, training_volumes(opened, cases), recipe, root.registrations, where)

@@ -1,4 +1,4 @@
-"""How every worker process behaves: it leaves Ctrl-C to its parent, and ends when its parent is gone."""
+"""How many worker processes there may be, and how each behaves: it leaves Ctrl-C to its parent, and ends when its parent is gone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 import signal
 import threading
 import time
+
+
+def cores() -> int:
+    """CPU cores that this process may use: a job of a cluster has some of its machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def follow_parent(parent: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.ground.errors import DiskFull
 from benchmark.ground.stopping import Stop
-from benchmark.ground.workers import follow_parent
+from benchmark.ground.workers import cores, follow_parent
 from benchmark.launchers.site import POLL_SECONDS, Site
 from benchmark.launchers.work import Work
 
@@ -118,7 +118,7 @@ class Limits:
 
     def __init__(self, site: Site) -> None:
         self.site, self.devices = site, site.devices()
-        self.jobs = site.jobs or os.cpu_count() or 1
+        self.jobs = site.jobs or cores()
         self.fit = dict.fromkeys(self.devices, self.jobs if site.device == "cpu" else site.cells_per_gpu or 1)
 
     def free(self, work: Work, workers: list[_Worker]) -> list[tuple[str, bool]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from benchmark.ground.errors import BadInput, quoted
+from benchmark.ground.workers import cores
 
 Launcher = Literal["inline", "devices", "slurm", "ray"]
 POLL_SECONDS = 0.2
@@ -36,7 +36,7 @@ class Site:
     @property
     def local_jobs(self) -> int:
         """How many processes this machine may use for what is done before cells run."""
-        return self.jobs if self.jobs and not self.remote else os.cpu_count() or 1
+        return self.jobs if self.jobs and not self.remote else cores()
 
     @property
     def at_once(self) -> int:

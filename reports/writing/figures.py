@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.ground.files import safe_name, write_atomically
+from benchmark.ground.workers import cores
 from benchmark.records.table import Records
 from reports.figures.section import drawings
 from reports.figures.style import STYLE, rendered
@@ -64,7 +64,7 @@ def processes(records: Records) -> Iterator[ProcessPoolExecutor | None]:
     if len(records.cells.reindex(columns=COMPARABLE).drop_duplicates()) <= FEW_SECTIONS:
         yield None
         return
-    count = os.cpu_count() or 1
+    count = cores()
     with ProcessPoolExecutor(count, get_context("spawn")) as pool:
         for _ in range(count):
             pool.submit(_ready)

@@ -307,3 +307,12 @@ def test_cluster_options_are_pairs() -> None:
     }
     with pytest.raises(BadInput, match="--slurm: cannot read 'gpu'"):
         parse_cluster("--slurm", "gpu")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_a_job_that_has_one_core_of_many_runs_one_cell_at_once() -> None:
+    """As SLURM binds it."""
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    code += "from benchmark.launchers.site import Site; print(Site().local_jobs)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["1"]
