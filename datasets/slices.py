@@ -94,7 +94,7 @@ class SliceBank:
         self.unlabelled = unlabelled if len(unlabelled) else self.labelled
 
     def _label(self, volume: Volume) -> Tensor:
-        if volume.label is None:
+        if not volume.labelled:
             return torch.full((volume.shape[0], self.size, self.size), IGNORE, dtype=torch.uint8)
         return resize_label(tensor_of(volume.label), self.size)
 

@@ -2,7 +2,7 @@
 
 ``costs.json`` is measured by ``make performance`` at the rules REFERENCE: the seconds of a method's step, in those of a U-Net that passes
 forward and back over the same batch, and the memory that it takes, in what that U-Net keeps for its backward pass. Other rules are
-reached by the U-Net's operations and kept bytes there, which one slice shows.
+reached by the U-Net's operations and kept bytes there, which a piece of a slice shows.
 """
 
 from __future__ import annotations
@@ -100,10 +100,8 @@ def training_seconds(cell: Cell, device: str, channels: int, classes: int) -> fl
     if issubclass(method, Propagator):
         return 0.0
     known = table().get(cell.method)
-    relative = known["seconds"] if known else _relative(cell.method, tuple(cell.hparams.items()), device)
-    if device.startswith(
-        "cuda"
-    ):  # whose time is not in proportion to the operations of a small batch, and takes a moment to measure
+    relative = known["seconds"] if known else _relative(cell.method, json.dumps(cell.hparams), device)
+    if device.startswith("cuda"):  # a moment to measure, and not in proportion to the operations of a small batch
         return cell.protocol.steps * relative * unit_seconds(cell.protocol, device)
     reference = get_protocol(REFERENCE)
     scale = work(cell.protocol, channels, classes).operations / work(reference, 1, 4).operations
@@ -122,8 +120,8 @@ def memory_bytes(cell: Cell, channels: int, classes: int, slices: int = 0) -> fl
 
 
 @cache
-def _relative(name: str, hparams: tuple[tuple[str, Any], ...], device: str) -> float:
-    """Of a plug-in: from two steps at REFERENCE on made-up slices, without registrations."""
+def _relative(name: str, hparams: str, device: str) -> float:
+    """Of a plug-in: from two steps at REFERENCE on made-up slices, without registrations. hparams: as JSON, for lists have no hash."""
     method: Any = registry.load("methods", name)
     protocol = get_protocol(REFERENCE)
     volumes = [_noise(case, labelled, protocol.image_size) for case, labelled in (("a", True), ("b", False))]
@@ -135,7 +133,7 @@ def _relative(name: str, hparams: tuple[tuple[str, Any], ...], device: str) -> f
         lambda recipe: Registrations.none(volumes),
         lambda volume, recipe: [],
     )
-    built = method(task, method.Hparams(**dict(hparams) | method.probe)).to(device)
+    built = method(task, method.Hparams(**json.loads(hparams) | method.probe)).to(device)
     return step_seconds(built, protocol, 0, 2) / unit_seconds(protocol, device)
 
 

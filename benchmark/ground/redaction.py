@@ -12,7 +12,9 @@ SECRET = re.compile(
     r"[a-z0-9_\-]*=)([^&\s'\";,]+)"
 )
 HOMES = re.compile(r"/(?:home|Users)/[^/\s'\":]+")
-FOLDERS = re.compile(r"(?<![\w.~>:/-])(?:/|[A-Za-z]:\\)(?:[^\s'\":/\\]+[/\\])+|(?<=sqlite:///)/(?:[^\s'\":/]+/)+")
+FOLDERS = re.compile(
+    r"(?<=['\"])/(?:[^/'\"\n]+/)+|(?<![\w.~>:/-])(?:/|[A-Za-z]:\\)(?:[^\s'\":/\\]+[/\\])+|(?<=sqlite:///)/(?:[^\s'\":/]+/)+"
+)
 """Of absolute paths, as a command line or a traceback has them."""
 
 

@@ -127,18 +127,22 @@ class Session:
                     run_cells(self.todo, self.store.root, self._within_memory(dataset), display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
 
-    def _within_memory(self, dataset: Prepared) -> Site:
-        """The site, with no more cells at once on its CPU than memory holds, where nobody said how many."""
+    def _within_memory(self, dataset: Prepared | None = None) -> Site:
+        """The site, with no more cells at once on its CPU than memory holds, where nobody said how many. dataset: None: not prepared
+        yet, and its slices are left out.
+        """
         site = self.site
-        if site.jobs or site.launcher != "devices" or site.device != "cpu":
+        if site.jobs or site.launcher != "devices" or site.device != "cpu" or not self.todo:
             return site
-        slices = sum(volume.shape[0] for volume in training_volumes(dataset, ()))
-        needed = max(memory_bytes(cell, dataset.channels, len(dataset.classes), slices) for cell in self.todo)
-        fit = max(1, int(ROOM * free_memory() / needed))
-        if fit >= site.local_jobs:
+        slices = sum(volume.shape[0] for volume in training_volumes(dataset, ())) if dataset else 0
+        data = dataset or open_dataset(self.todo[0].dataset, self.todo[0].data)
+        needed = max(memory_bytes(cell, data.channels, len(data.classes), slices) for cell in self.todo)
+        free = free_memory()
+        fit = max(1, int(ROOM * free / needed))
+        if fit >= min(site.local_jobs, len(self.todo)):
             return site
         self._warn(
-            f"{fit} cells at once, for each may take {needed / 1e9:.1f} GB and {free_memory() / 1e9:.1f} GB are free; --jobs says otherwise"
+            f"{fit} cells at once, for each may take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; --jobs says otherwise"
         )
         return replace(site, jobs=fit)
 
@@ -293,10 +297,9 @@ class Session:
             estimates = (duration(seconds[cell.id]), self._memory(cell)) if waits else ("", "")
             state = "outdated" if cell.id in outdated else "to do" if waits else "done"
             table.add_row(cell.id, escape(cell.variant), *numbers, state, *estimates)
-        left = duration(sum(seconds.values()) / self.site.at_once)
-        table.caption = (
-            f"time left with {self.site.at_once} at once: about {left}, registrations not counted; all of this is estimated"
-        )
+        at_once = self._within_memory().at_once
+        left = duration(sum(seconds.values()) / at_once)
+        table.caption = f"time left with {at_once} at once: about {left}, registrations not counted; all of this is estimated"
         table.caption_justify = "left"
         return table
 

@@ -129,8 +129,7 @@ def marks_of(rows: list[Any]) -> list[str]:
         for row in rows
         if row.runs_unconverged
     ]
-    collapsed = [row for row in rows if not row.runs_unconverged]  # of the others it is said already that they find nothing
-    lines += [f"{row.variant}, {row.labels} labelled: {words}" for row in collapsed if (words := collapsed_in_words(row))]
+    lines += [f"{row.variant}, {row.labels} labelled: {words}" for row in rows if (words := collapsed_in_words(row))]
     kept = any(row.runs_kept for row in rows)
     lines += [f"{LACKING} {row.variant}, {row.labels} labelled: {words}" for row in rows if (words := lacking_in_words(row))]
     return [*lines, *([f"{KEPT} made by other code than that of the command that used it (--stale keep)"] if kept else [])]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 
 from benchmark.cell import costs
-from benchmark.ground import registry
+from benchmark.ground import environment, registry
 from benchmark.ground.rules import get_protocol
 from benchmark.launchers.site import Site
 from benchmark.records.identity import Cell
@@ -75,12 +76,28 @@ def test_a_method_that_the_table_does_not_know_is_timed_on_made_up_slices(
     monkeypatch.setattr(costs, "table", lambda: {"cctr": {"seconds": 4.0, "memory": 5.0}})
     (cell,) = cells(dataset, "cps")
     assert 0 < costs.training_seconds(cell, "cpu", 1, 4) < 60
+    with pytest.raises(
+        ValidationError, match="levels"
+    ):  # asked for with its list, which has no hash, and refused by the method alone
+        costs.training_seconds(cell.model_copy(update={"hparams": cell.hparams | {"levels": [1, 2]}}), "cpu", 1, 4)
     assert costs.memory_bytes(cell, 1, 4) == costs.memory_bytes(*cells(dataset, "cctr"), 1, 4)
+
+
+def test_free_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What files that were read take of it is given up where it is needed."""
+    monkeypatch.setattr(environment, "CGROUP", tmp_path)
+    machine = environment.free_memory()
+    assert machine > 1e6
+    for name, text in {"max": "1000000", "current": "900000", "stat": "anon 1\ninactive_file 200000\n"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert environment.free_memory() == 300_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert environment.free_memory() > 1e6
 
 
 def test_no_more_cells_run_at_once_than_memory_holds(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(record=True, width=200, file=io.StringIO())
-    planned = cells(dataset, "supervised,cctr", "paper")
+    planned = cells(dataset, "supervised,cctr,cps", "paper")
     prepared = prepare("acdc", dataset.path, tmp_path / "cache")
     needed = max(costs.memory_bytes(cell, 1, 4, slices=100) for cell in planned)
     monkeypatch.setattr(sessions, "free_memory", lambda: 2.5 * needed)
@@ -91,6 +108,8 @@ def test_no_more_cells_run_at_once_than_memory_holds(dataset: Dataset, tmp_path:
 
     assert jobs(Site()) == 2 and "2 cells at once, for each may take" in console.export_text()
     assert jobs(Site(jobs=7)) == 7, "who says how many is taken at his word"
+    plan = Session(planned, tmp_path / "store", Site(), "none", console).plan()
+    assert str(plan.caption).startswith("time left with 2 at once"), "a plan counts on no more"
     monkeypatch.setattr(sessions, "free_memory", lambda: 100 * needed)
     assert jobs(Site()) is None
     monkeypatch.setattr(sessions, "free_memory", lambda: 1.0)

@@ -36,8 +36,9 @@ def test_home_folders_are_tildes() -> None:
 @pytest.mark.parametrize(
     ("text", "left"),
     [
-        ("run --data /data/shared/ACDC --store /tmp/x/runs", "run --data .../ACDC --store .../runs"),
+        ("run --data /data/shared/ACDC --store /scratch/x/runs", "run --data .../ACDC --store .../runs"),
         ("--data '/mnt/my disk'", "--data '.../my disk'"),
+        ("--data '/mnt/my disk/of hearts/ACDC' --labels 1", "--data '.../ACDC' --labels 1"),
         ('File "/opt/env/lib/site.py", line 3, in f', 'File ".../site.py", line 3, in f'),
         (r"--data C:\Users\bob\ACDC", r"--data .../ACDC"),
         ("--tracking sqlite:////srv/lab/ml.db", "--tracking sqlite:///.../ml.db"),

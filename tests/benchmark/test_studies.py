@@ -409,7 +409,7 @@ def test_a_search_ends_when_its_time_is_up_and_goes_on_later(dataset: Dataset, t
 @pytest.mark.parametrize(
     ("storage", "what"),
     [
-        ("/tmp/opt.db", "expected a URL, of a file sqlite:////tmp/opt.db"),
+        ("/srv/opt.db", "expected a URL, of a file sqlite:////srv/opt.db"),
         ("sqlite:////nowhere/at/all.db", "check the address"),
         ("nosuchdb://host/db", "--storage: nosuchdb://host/db cannot be used"),
         ("mysql+nosuchdriver://host/db", "--storage: mysql"),

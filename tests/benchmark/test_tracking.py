@@ -279,7 +279,7 @@ def test_any_name_of_a_folder_holds_its_own_file(store: Store, tmp_path: Path, b
 
 
 def test_a_plain_path_needs_nothing() -> None:
-    assert default_uri(Path("/tmp/my runs")) == "sqlite:////tmp/my runs/mlflow.db"
+    assert default_uri(Path("/srv/my runs")) == "sqlite:////srv/my runs/mlflow.db"
 
 
 @pytest.mark.parametrize("uri", ["postgresql+psycopg2://u@host/db", "mysql://host/db"])
