@@ -104,7 +104,11 @@ def read(model: type[T], path: Path) -> T:
         OSError: it is not there, or cannot be read.
         BadRecord: it is not what ``model`` says.
     """
-    content = read_plain(path, MAX_BYTES + 1)
+    return parse(model, read_plain(path, MAX_BYTES + 1), path)
+
+
+def parse(model: type[T], content: bytes, path: Path) -> T:
+    """As ``read``, of content that was read already."""
     if len(content) > MAX_BYTES:
         raise BadRecord(f"{path} has more than {MAX_BYTES} bytes")
     try:

@@ -25,7 +25,7 @@ from benchmark.ground.files import checksum, disk_full_is_told, make_way, read_p
 from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import Code
 from benchmark.records.identity import Cell, digest
-from benchmark.records.schema import MAX_BYTES, VERSION, BadRecord, Note, Record, read
+from benchmark.records.schema import MAX_BYTES, VERSION, BadRecord, Note, Record, parse, read
 
 DONE, CHECKPOINT, PROGRESS, KEPT = ".done", "checkpoint", ".progress", ".kept"
 WEIGHTS, BEST = "model.safetensors", "best.safetensors"
@@ -100,6 +100,26 @@ class CellFolder:
         """Of a finished cell's files, or those named, the ones that are not as they were written; None where the cell is not finished.
         What an export left out is as it should be, unless it is named.
         """
+        sums = self._sums()
+        if not sums:
+            return [DONE] if sums is not None else None
+        return [name for name in names or sums if not self._is_whole(name, sums.get(name, ""), may_be_absent=not names)]
+
+    def whole(self, *names: str) -> dict[str, bytes] | None:
+        """The content of these files of a finished cell; None where it is not finished, or one is not as it was written."""
+        contents = {}
+        sums = self._sums() or {}
+        for name in names:
+            try:
+                contents[name] = read_plain(self.path / name)
+            except OSError:
+                return None
+            if checksum(contents[name]) != sums.get(name, "").removeprefix(ABSENT):
+                return None
+        return contents
+
+    def _sums(self) -> dict[str, str] | None:
+        """The checksums of a finished cell's files; none where they cannot be read, None where it is not finished."""
         try:
             content = read_plain(self.path / DONE, MAX_BYTES)
         except OSError:
@@ -107,10 +127,9 @@ class CellFolder:
         try:
             sums = json.loads(content)
         except (ValueError, RecursionError):
-            sums = None
-        if not isinstance(sums, dict) or not sums or not FILES.issuperset(sums):
-            return [DONE]
-        return [name for name in names or sums if not self._is_whole(name, str(sums.get(name)), may_be_absent=not names)]
+            return {}
+        known = isinstance(sums, dict) and FILES.issuperset(sums)
+        return {name: str(expected) for name, expected in sums.items()} if known else {}
 
     def _is_whole(self, name: str, expected: str, may_be_absent: bool) -> bool:
         try:
@@ -127,7 +146,15 @@ class CellFolder:
             OSError: there is none (yet).
             BadRecord: it is no record; the message names it.
         """
-        return read(Record, self.path / "record.json").model_dump(mode="json", exclude_unset=True)
+        return _plain(read(Record, self.path / "record.json"))
+
+    def parse_record(self, content: bytes) -> dict[str, Any]:
+        """As ``read_record``, of content that was read already.
+
+        Raises:
+            BadRecord: it is no record.
+        """
+        return _plain(parse(Record, content, self.path / "record.json"))
 
     def record(self) -> dict[str, Any] | None:
         """As ``read_record``; None where there is none or it is no record."""
@@ -249,6 +276,17 @@ class CellFolder:
             (self.path / name).unlink(missing_ok=True)
 
 
+def _folders(outer: str, led_out: bool, names: tuple[str, ...]) -> list[tuple[str, bool]]:
+    """The folders in a folder, or those so named, and whether a link leads there."""
+    with contextlib.suppress(OSError), os.scandir(outer) as entries:
+        return [(e.path, led_out or e.is_symlink()) for e in entries if e.is_dir() and (not names or e.name in names)]
+    return []
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return record.model_dump(mode="json", exclude_unset=True)
+
+
 def _bytes(content: bytes | str) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
@@ -270,18 +308,23 @@ class Store:
 
     def planned(self) -> list[CellFolder]:
         """Every cell that a command has asked for, whether it has run or not."""
-        return [CellFolder(path) for path in self._cells() if not self._led_out(path)]
+        return [CellFolder(path) for path, led_out in self._cells() if not led_out]
 
     def linked(self) -> list[Path]:
         """Folders of cells to which only a link leads, out of the store as like as not: they count for nothing."""
-        return [path for path in self._cells() if self._led_out(path)]
+        return [path for path, led_out in self._cells() if led_out]
 
-    def _cells(self) -> list[Path]:
-        return sorted({path.parent for name in ("cell.json", "record.json") for path in self.root.glob(f"*/*/*/{name}")})
+    def of_method(self, dataset: str, method: str) -> list[CellFolder]:
+        """As ``planned``, of one method on one dataset."""
+        return [CellFolder(path) for path, led_out in self._cells(dataset, method) if not led_out]
 
-    @staticmethod
-    def _led_out(path: Path) -> bool:
-        return any(place.is_symlink() for place in (path.parent.parent, path.parent, path))
+    def _cells(self, *names: str) -> list[tuple[Path, bool]]:
+        """Folders of cells, and whether a link leads there. names: the dataset, and the method; all where none is given."""
+        found = [(str(self.root), False)]
+        for level in range(3):
+            found = [inner for outer, led_out in found for inner in _folders(outer, led_out, names[level : level + 1])]
+        cells = [pair for pair in found if any(os.path.exists(f"{pair[0]}/{name}") for name in ("cell.json", "record.json"))]
+        return [(Path(path), led_out) for path, led_out in sorted(cells)]
 
     @property
     def registrations(self) -> Path:

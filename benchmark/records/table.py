@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -57,6 +58,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
         BadInput: a store is not there.
     """
     found: dict[tuple[str, str], tuple[dict[str, Any], CellFolder]] = {}
+    metrics: dict[CellFolder, bytes] = {}
     notes: list[str] = []
     for store in stores:
         if not store.root.is_dir():
@@ -64,10 +66,11 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
         notes += [f"left out: {path} is reached by a link, and links in a store are not followed" for path in store.linked()]
         for folder in store.planned():
             try:
-                row = _row(folder)
+                row, cases = _row(folder)
             except BadRecord as error:
                 notes.append(f"left out: {error}")
                 continue
+            metrics[folder] = cases
             key = (row["cell"], row["code_hash"] if row["outcome"] == "done" else "")
             if key not in found or found[key][0]["outcome"] != "done":
                 found[key] = (row, folder)
@@ -79,7 +82,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     for row, folder in rows:
         if row["outcome"] == "done":
             try:
-                tables[row["cell"]] = _lines(folder)
+                tables[row["cell"]] = _lines(metrics.pop(folder), folder.path / "cases.csv")
             except BadRecord as error:
                 notes.append(f"left out: {error}")
                 row["outcome"] = "unreadable"
@@ -111,17 +114,18 @@ def _is_table(body: bytes) -> bool:
     return True
 
 
-def _row(folder: CellFolder) -> dict[str, Any]:
-    """A cell's row, from its record or else from its plan.
+def _row(folder: CellFolder) -> tuple[dict[str, Any], bytes]:
+    """A cell's row, from its record or else from its plan; and the content of its table of metrics, if it is done.
 
     Raises:
         BadRecord: neither can be read.
     """
+    whole = folder.whole("record.json", "cases.csv")
     try:
-        record = folder.read_record()
+        record = folder.parse_record(whole["record.json"]) if whole else folder.read_record()
     except OSError:
         record = None
-    if record is None or (record["outcome"] == "done" and not folder.done("record.json", "cases.csv")):
+    if record is None or (record["outcome"] == "done" and not whole):
         try:
             record = describe_cell(read_cell(folder.path / "cell.json")) | {"outcome": "unfinished"}
         except OSError as error:
@@ -129,7 +133,8 @@ def _row(folder: CellFolder) -> dict[str, Any]:
     elif "code" not in record:
         record["code_hash"] = UNKNOWN
     more = {"kept": (folder.path / KEPT).exists(), "machine": _machine(record.get("environment") or {})}
-    return {"code_hash": UNKNOWN, "ended": ""} | {k: v for k, v in record.items() if k not in NOT_IN_TABLE} | more
+    row = {"code_hash": UNKNOWN, "ended": ""} | {k: v for k, v in record.items() if k not in NOT_IN_TABLE} | more
+    return row, whole["cases.csv"] if whole and row["outcome"] == "done" else b""
 
 
 def _machine(environment: dict[str, Any]) -> str | None:
@@ -223,14 +228,13 @@ def _of_different_harness(cells: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _lines(folder: CellFolder) -> bytes:
+def _lines(content: bytes, file: Path) -> bytes:
     """The lines of a cell's metrics, without their header.
 
     Raises:
         BadRecord: they are not what they should be.
     """
-    file = folder.path / "cases.csv"
-    header, _, body = file.read_bytes().partition(b"\n")
+    header, _, body = content.partition(b"\n")
     if header.decode(errors="replace").strip().split(",") != CASE_COLUMNS:
         raise BadRecord(f"{file} has the columns {header[:200].decode(errors='replace')!r}; expected {','.join(CASE_COLUMNS)}")
     try:

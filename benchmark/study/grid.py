@@ -115,8 +115,8 @@ def expand(
     command: str,
     folds: int | None = None,
 ) -> list[Cell]:
-    """All cells: each selection at each budget for each run (draw, seed). Runs are outermost, so that whole comparisons complete early;
-    within a run, selections come in the order in which they were named.
+    """All cells: each selection at each budget for each run (draw, seed). Runs are outermost, then budgets, so that whole comparisons
+    complete early; at a budget, selections come in the order in which they were named.
 
     folds: of a cross-validation, in each of which the draws label cases of their own.
     """
@@ -144,8 +144,8 @@ def expand(
             command=command,
         )
         for draw, seed in runs
-        for selection in selections
         for budget in budgets
+        for selection in selections
         for fold in parts
     ]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
@@ -123,9 +124,21 @@ class Session:
                         display.finished(cell, outcome, summary(folder.record(), outcome))
                         self.follower.add(folder)
                         self.hear(cell)
+                        self._tell_so_far(display.finished_cells)
 
                     run_cells(self.todo, self.store.root, self._within_memory(dataset), display.tell, finished)
         return sum(count for outcome, count in outcomes.items() if outcome != "done")
+
+    def _tell_so_far(self, ended: int) -> None:
+        """Print the leaderboard of what there is after 1, 2, 4, 8 and so on of the cells that run: early, and seldom in a long grid."""
+        if ended & (ended - 1) or ended >= len(self.todo) or self.cells[0].kind == "trial":
+            return
+        from reports.tables.leaderboard import leaderboard
+        from reports.tables.leaderboard_forms import to_terminal
+
+        with self._tolerant():
+            self.console.print(f"after {ended} of {len(self.todo)} cells:", highlight=False)
+            self.console.print(to_terminal(leaderboard(self.records())))
 
     def _within_memory(self, dataset: Prepared | None = None) -> Site:
         """The site, with no more cells at once on its CPU than memory holds, where nobody said how many. dataset: None: not prepared
@@ -303,26 +316,26 @@ class Session:
         table.caption_justify = "left"
         return table
 
-    @cached_property
-    def _finished(self) -> pd.DataFrame:
-        import pandas as pd
-
-        cells = collect(self.store).cells if self.store.root.is_dir() else pd.DataFrame()
-        return cells if cells.empty else cells[cells["outcome"] == "done"]
-
     def _estimate(self, cell: Cell) -> float:
         """Seconds of training: the median of finished cells of the same method, dataset and protocol, else by what methods cost."""
-        done = self._finished
-        if not done.empty:
-            same = (
-                (done["variant"] == cell.variant) & (done["protocol"] == cell.protocol.name) & (done["dataset"] == cell.dataset)
-            )
-            if same.any():
-                return float(done.loc[same, "seconds"].median())
+        known = self._seconds.get((cell.dataset, cell.variant, cell.protocol.name))
+        if known:
+            return median(known)
         if self.site.remote:
             return math.nan  # not this machine's to say
         data = open_dataset(cell.dataset, cell.data)
         return training_seconds(cell, self.site.device, data.channels, len(data.classes))
+
+    @cached_property
+    def _seconds(self) -> dict[tuple[str, str, str], list[float]]:
+        """What finished cells of the grid's methods took, by dataset, variant and protocol."""
+        found: dict[tuple[str, str, str], list[float]] = {}
+        for dataset, method in dict.fromkeys((cell.dataset, cell.method) for cell in self.todo):
+            for folder in self.store.of_method(dataset, method):
+                record = folder.record() or {}
+                if record.get("outcome") == "done" and record.get("seconds") is not None and folder.done("record.json"):
+                    found.setdefault((dataset, record["variant"], record["protocol"]), []).append(record["seconds"])
+        return found
 
     def _memory(self, cell: Cell) -> str:
         """Of a process on a CPU, without its slices; a GPU's is looked at as cells run."""

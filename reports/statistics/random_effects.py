@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
@@ -169,8 +170,9 @@ def estimate(scores: np.ndarray, run: MeanSquare, overlap: float = 0.0) -> Estim
 def mean_squares(scores: np.ndarray) -> tuple[MeanSquare, MeanSquare]:
     """Of cases and of the rest, two-way without replication: (R, C) scores."""
     runs, cases = scores.shape
-    of_case = runs * float(scores.mean(0).var(ddof=1))
-    rest = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
+    by_case = scores.mean(0)
+    of_case = runs * float(by_case.var(ddof=1))
+    rest = scores - by_case - scores.mean(1, keepdims=True) + scores.mean()
     df = (runs - 1) * (cases - 1)
     return MeanSquare(of_case, cases - 1), MeanSquare(float((rest**2).sum() / df), df)
 
@@ -183,11 +185,44 @@ def combination(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> E
         weights: (M,).
         spread: of all methods of the budget.
     """
-    return estimate(*weighted(scores, weights, spread), spread.overlap)
+    part = weighted(scores, weights, spread)
+    return estimate(part.scores, part.run, spread.overlap)
 
 
-def weighted(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> tuple[np.ndarray, MeanSquare]:
-    """What ``combination`` is the mean of, (R, C), of the runs that all have done; and the variance of a run's mean in it."""
+@dataclass(frozen=True)
+class Part:
+    """Scores (R, C) of a combination of methods at a budget, and the variance of a run's mean in them."""
+
+    scores: np.ndarray
+    run: MeanSquare
+
+    @cached_property
+    def mean(self) -> float:
+        """Over runs and cases."""
+        return float(np.nanmean(self.scores))
+
+    @cached_property
+    def unknown(self) -> np.ndarray:
+        """(C,): the cases that some run lacks."""
+        return np.isnan(self.scores).any(0)
+
+    @cached_property
+    def of_cases(self) -> np.ndarray:
+        """(C,): means over runs."""
+        return self.scores.mean(0)
+
+    @cached_property
+    def rest(self) -> float:
+        """The mean square of the rest."""
+        return mean_squares(self.scores)[1].value
+
+    def at(self, known: np.ndarray) -> Part:
+        """Of these cases alone."""
+        return self if known.all() else Part(self.scores[:, known], self.run)
+
+
+def weighted(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> Part:
+    """What ``combination`` is the mean of, of the runs that all have done."""
     chosen = np.flatnonzero(weights)
     done = ~np.isnan(scores[chosen]).all(2).any(0)
     total, squares = float(weights.sum()), float((weights**2).sum())
@@ -195,25 +230,26 @@ def weighted(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> tupl
     parts = [(shared**2 * spread.of_mean.value, spread.of_mean.df)] if shared else []
     if abs(squares - shared**2) > 1e-9:
         parts.append(((squares - shared**2) * spread.of_method.value, spread.of_method.df))
-    return np.tensordot(weights[chosen], scores[chosen][:, done], 1), sum_of(parts)
+    return Part(np.tensordot(weights[chosen], scores[chosen][:, done], 1), sum_of(parts))
 
 
-def sum_over_budgets(parts: Sequence[tuple[np.ndarray, MeanSquare]], overlap: float = 0.0) -> Estimate:
+def sum_over_budgets(parts: Sequence[Part], overlap: float = 0.0) -> Estimate:
     """The sum of what stands at several budgets, whose runs are independent and whose cases are the same; as ``estimate`` of one.
 
     Args:
-        parts: of each budget what ``weighted`` returns, (R, C) with runs of its own.
+        parts: of each budget what ``weighted`` returns, with runs of its own.
         overlap: as ``estimate``'s.
     """
-    known = ~np.any([np.isnan(scores).any(0) for scores, _ in parts], axis=0)
-    runs, cases = min(len(scores) for scores, _ in parts), int(known.sum())
-    value = float(sum(np.nanmean(scores) for scores, _ in parts))
-    if runs < 2 or cases < 2 or any(np.isnan(run.value) for _, run in parts):
+    known = ~np.any([part.unknown for part in parts], axis=0)
+    runs, cases = min(len(part.scores) for part in parts), int(known.sum())
+    value = float(sum(part.mean for part in parts))
+    if runs < 2 or cases < 2 or any(np.isnan(part.run.value) for part in parts):
         return Estimate(value, np.nan, np.nan, runs, cases)
-    run = sum_of([(run.value / len(scores), run.df) for scores, run in parts])
-    of_case = float(np.sum([scores[:, known].mean(0) for scores, _ in parts], axis=0).var(ddof=1)) / cases
+    run = sum_of([(part.run.value / len(part.scores), part.run.df) for part in parts])
+    kept = [part.at(known) for part in parts]
+    of_case = float(np.sum([part.of_cases for part in kept], axis=0).var(ddof=1)) / cases
     of_case *= 1 + overlap
-    both = sum(mean_squares(scores[:, known])[1].value / (len(scores) * cases) for scores, _ in parts)
+    both = sum(part.rest / (len(part.scores) * cases) for part in kept)
     total = run.value + of_case
     df = total / (run.value / run.df + of_case / (cases - 1)) if total else cases - 1
     return Estimate(value, float(np.sqrt(total - min(run.value, of_case, both))), float(df), runs, cases)
@@ -221,7 +257,14 @@ def sum_over_budgets(parts: Sequence[tuple[np.ndarray, MeanSquare]], overlap: fl
 
 def pair(size: int, first: int, second: int) -> np.ndarray:
     """The weights of first less second, of so many methods."""
-    return np.eye(size)[first] - np.eye(size)[second]
+    return of_one(size, first) - of_one(size, second)
+
+
+def of_one(size: int, place: int) -> np.ndarray:
+    """The weights of one of so many methods."""
+    weights = np.zeros(size)
+    weights[place] = 1.0
+    return weights
 
 
 def seed_spread(means: np.ndarray, units: Sequence[int]) -> MeanSquare:

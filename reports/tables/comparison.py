@@ -21,6 +21,7 @@ from reports.statistics.random_effects import (
     by_unit,
     combination,
     mean,
+    of_one,
     overlap_of_folds,
     pair,
     run_spread,
@@ -115,7 +116,7 @@ class Field:
 
     def mean(self, place: int) -> Estimate:
         """Of a variant, by place, over its own runs; ``spread.adjusted`` has the means on the scale of all runs."""
-        return combination(self.per_unit, np.eye(len(self.variants))[place], self.spread)
+        return combination(self.per_unit, of_one(len(self.variants), place), self.spread)
 
     def difference(self, first: int, second: int) -> Estimate:
         """Of two variants, by place: first less second over the runs that both have done, DSC fractions."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.statistics.label_equivalence import equivalent_labels
-from reports.statistics.random_effects import Estimate, sum_over_budgets, weighted
+from reports.statistics.random_effects import Estimate, Part, of_one, sum_over_budgets, weighted
 from reports.tables.comparable import SECTION
 from reports.tables.comparison import Field, baseline_of
 
@@ -33,30 +33,47 @@ def label_equivalence(found: list[Field], baseline: str) -> pd.DataFrame:
         cases = sorted(set.intersection(*(set(field.cases) for field in fields)))
         labels = np.array([field.labels for field in curve], dtype=float)
         means = np.array([field.spread.adjusted[field.variants.index(name)] for field in curve])
+        parts = _Parts(fields, cases)
         for field in fields:
             for place, variant in enumerate(field.variants):
                 if variant != name:
                     score = float(field.spread.adjusted[place])
-                    worth = equivalent_labels(labels, means, score, _Difference(field, place, curve, name, cases))
+                    worth = equivalent_labels(labels, means, score, _Difference(field, place, curve, name, parts))
                     ends = [worth.value, worth.low, worth.high, curve[0].labels, curve[-1].labels]
                     rows.append([*section, field.labels, variant, name, *ends])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+class _Parts:
+    """Weighted scores on the cases of all budgets; those of one variant are made once, for they come again and again."""
+
+    def __init__(self, fields: list[Field], cases: list[str]) -> None:
+        self.scores = {f.labels: f.per_unit[:, :, [f.cases.index(case) for case in cases]] for f in fields}
+        self.made: dict[tuple[int, int, float], Part] = {}
+
+    def __call__(self, field: Field, weights: np.ndarray) -> Part:
+        places = np.flatnonzero(weights)
+        if len(places) > 1:
+            return weighted(self.scores[field.labels], weights, field.spread)
+        key = (field.labels, int(places[0]), float(weights[places[0]]))
+        if key not in self.made:
+            self.made[key] = weighted(self.scores[field.labels], weights, field.spread)
+        return self.made[key]
+
+
 class _Difference:
     """Of a segment and a share of the way along it: a variant's score less the baseline's curve, on the cases of all budgets."""
 
-    def __init__(self, own: Field, place: int, curve: list[Field], baseline: str, cases: list[str]) -> None:
-        self.own, self.place, self.curve, self.baseline = own, place, curve, baseline
-        self.scores = {f.labels: f.per_unit[:, :, [f.cases.index(case) for case in cases]] for f in [own, *curve]}
+    def __init__(self, own: Field, place: int, curve: list[Field], baseline: str, parts: _Parts) -> None:
+        self.own, self.place, self.curve, self.baseline, self.parts = own, place, curve, baseline, parts
 
     def __call__(self, segment: int, share: float) -> Estimate:
-        weights = {self.own.labels: (self.own, np.eye(len(self.own.variants))[self.place])}
+        weights = {self.own.labels: (self.own, of_one(len(self.own.variants), self.place))}
         for field, weight in zip(self.curve[segment : segment + 2], (1 - share, share), strict=True):
-            of_baseline = np.eye(len(field.variants))[field.variants.index(self.baseline)]
+            of_baseline = of_one(len(field.variants), field.variants.index(self.baseline))
             _, so_far = weights.get(field.labels, (field, 0.0))
             weights[field.labels] = (field, so_far - weight * of_baseline)
-        parts = [weighted(self.scores[n], w, field.spread) for n, (field, w) in weights.items() if w.any()]
+        parts = [self.parts(field, w) for field, w in weights.values() if w.any()]
         return sum_over_budgets(parts, max(field.spread.overlap for field, _ in weights.values()))
 
 

@@ -8,7 +8,8 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.registry import register
 from benchmark.ground.rules import get_protocol
 from benchmark.records.identity import Cell
-from benchmark.study.grid import parse_labels, parse_methods, parse_runs
+from benchmark.study.grid import expand, parse_labels, parse_methods, parse_runs
+from datasets.preparing import open_dataset
 
 
 def test_names_and_overrides() -> None:
@@ -77,6 +78,13 @@ def cell(**changes: object) -> Cell:
         "protocol": get_protocol("smoke"),
     }
     return Cell.model_validate(values | changes)
+
+
+def test_whole_comparisons_complete_early() -> None:
+    dataset = open_dataset("phantom", None)
+    cells = expand(dataset, parse_methods("supervised,cps"), [1, 3], [(0, 0), (1, 1)], get_protocol("smoke"), "")
+    of_one_run = [("supervised", 1), ("cps", 1), ("supervised", 3), ("cps", 3)]
+    assert [(one.draw, one.method, one.labels) for one in cells] == [(draw, *pair) for draw in (0, 1) for pair in of_one_run]
 
 
 def test_identity_holds_what_changes_results_and_nothing_else() -> None:

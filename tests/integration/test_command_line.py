@@ -85,6 +85,8 @@ def test_every_method_runs_and_the_leaderboard_names_it(finished: tuple[Path, su
     for name in ("supervised", "mean_teacher", "cps", "cross_teaching", "contrastive", "cctr", "label_propagation"):
         assert name in result.stdout
     assert re.search(r"registration: [1-9]\d* pairs accepted, \d+ rejected", result.stderr) and "Traceback" not in result.stderr
+    early = result.stderr.split("after 1 of 7 cells:")[1]
+    assert "to do" in early.split("after 2 of 7 cells:")[0] and "after 4 of 7 cells:" in early and "after 3" not in early
 
 
 def test_an_ablation_uses_the_store_and_reports_effects(

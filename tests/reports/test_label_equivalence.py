@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reports.statistics.label_equivalence import Labels, equivalent_labels
-from reports.statistics.random_effects import Estimate, combination, estimate, run_spread, sum_over_budgets, weighted
+from reports.statistics.random_effects import Estimate, Part, combination, estimate, run_spread, sum_over_budgets, weighted
 from reports.tables.label_equivalence import in_words, label_equivalence
 from tests.reports.simulated_standings import BUDGETS, CURVE, budget, worth
 
@@ -54,8 +54,8 @@ def test_a_sum_over_budgets_is_estimate_where_there_is_one_and_by_hand_where_the
     rest = sum(((s - s.mean(0) - s.mean(1, keepdims=True) + s.mean()) ** 2).sum() / 14 for s in (first[0], second[1])) / 24
     assert both.value == pytest.approx(apart.mean())
     assert both.error**2 == pytest.approx(of_runs + apart.var(ddof=1) / 8 - min(of_runs, apart.var(ddof=1) / 8, rest))
-    assert np.isnan(sum_over_budgets([(first[0, :1], spreads[0].of_mean)]).error)
-    assert estimate(*parts[0]).error > 0
+    assert np.isnan(sum_over_budgets([Part(first[0, :1], spreads[0].of_mean)]).error)
+    assert estimate(parts[0].scores, parts[0].run).error > 0
 
 
 @pytest.mark.parametrize("truth", [1.6, 5.0])
