@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +12,7 @@ import h5py
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
-from benchmark.ground.files import one_at_a_time, set_aside, write_atomically
+from benchmark.ground.files import file_checksum, one_at_a_time, set_aside, write_atomically
 from datasets.contents import hash_of, read_through
 from datasets.dataset import Dataset
 from datasets.packing import write
@@ -116,7 +115,7 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
             contents = write(source, written := known.with_suffix(".h5"), None, tell)
             file = _cached(folder, source.name, contents)
             os.replace(written, file)
-            for note, text in ((_sum_of(file), _sum(file)), (known, contents)):
+            for note, text in ((_sum_of(file), file_checksum(file)), (known, contents)):
                 write_atomically(note, text.encode())
             prepared = _open_cached(file)
     source.contents = hash_of(prepared)
@@ -153,11 +152,6 @@ def _sum_of(file: Path) -> Path:
     return file.with_suffix(".sha256")
 
 
-def _sum(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _open_cached(file: Path) -> Prepared:
     """The file of the cache; opened, after all its bytes were compared with its sum to find damage, once a process.
 
@@ -169,7 +163,7 @@ def _open_cached(file: Path) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _whole(file: Path, *state: int) -> Prepared:
-    if read_text(_sum_of(file)) != _sum(file):
+    if read_text(_sum_of(file)) != file_checksum(file):
         raise BadInput(f"{file} is not as it was written; expected the sum in {_sum_of(file).name}; repeat the command")
     prepared = _opened(file, *state)
     if file != _cached(file.parent, prepared.name, hash_of(prepared)):

@@ -73,11 +73,11 @@ class SliceBank:
     """All slices of the training volumes, resized to P x P pixels.
 
     volumes: the volumes in order; those of unlabelled cases carry no mask.
-    image: (S, C, P, P) float32. label: (S, P, P) uint8, IGNORE in unlabelled volumes.
+    image: (S, C, P, P) float32, ``resized`` or given as such. label: (S, P, P) uint8, IGNORE in unlabelled volumes.
     volume, plane: (S,) int64, index into ``volumes`` and slice number. first: (V,) a volume's first row; its slices follow in order.
     """
 
-    def __init__(self, volumes: Sequence[Volume], image_size: int, device: torch.device) -> None:
+    def __init__(self, volumes: Sequence[Volume], image_size: int, device: torch.device, images: Tensor | None = None) -> None:
         self.volumes = volumes
         self.size = image_size
         self.device = device
@@ -85,18 +85,20 @@ class SliceBank:
         self.first = (depths.cumsum(0) - depths).to(device)
         self.volume = torch.repeat_interleave(torch.arange(len(volumes)), depths).to(device)
         self.plane = torch.cat([torch.arange(int(d)) for d in depths]).to(device)
-        self.image = torch.cat([resize_image(v, image_size) for v in volumes]).to(device)
-        self.label = torch.cat([self._label(v) for v in volumes]).to(device)
+        self.image = (resized(volumes, image_size) if images is None else images).to(device)
+        self.label = self._labels().to(device)
         has_label = torch.tensor([v.labelled for v in volumes]).to(device)[self.volume]
         self.labelled = has_label.nonzero().flatten()
         unlabelled = (~has_label).nonzero().flatten()
         # With all cases labelled the unlabelled stream shows the same images without their masks.
         self.unlabelled = unlabelled if len(unlabelled) else self.labelled
 
-    def _label(self, volume: Volume) -> Tensor:
-        if not volume.labelled:
-            return torch.full((volume.shape[0], self.size, self.size), IGNORE, dtype=torch.uint8)
-        return resize_label(tensor_of(volume.label), self.size)
+    def _labels(self) -> Tensor:
+        labels = torch.full((len(self.plane), self.size, self.size), IGNORE, dtype=torch.uint8)
+        for volume, first in zip(self.volumes, self.first.tolist(), strict=True):
+            if volume.labelled:
+                labels[first : first + volume.shape[0]] = resize_label(tensor_of(volume.label), self.size)
+        return labels
 
     def batch(
         self, seed: int, step: int, labelled: int, unlabelled: int, augmentation: Literal["weak", "strong"] = "weak"
@@ -138,6 +140,11 @@ def tensor_of(array: np.ndarray | None) -> Tensor:
     """An array that is there, as a tensor in memory of its own: one that shares a volume's would be writable, whatever the array says."""
     assert array is not None
     return torch.from_numpy(array.copy())
+
+
+def resized(volumes: Sequence[Volume], size: int) -> Tensor:
+    """All slices of the volumes, (S, C, size, size) float32; a volume is read at a time."""
+    return torch.cat([resize_image(volume, size) for volume in volumes])
 
 
 def resize_image(volume: Volume, size: int) -> Tensor:

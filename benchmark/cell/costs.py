@@ -109,8 +109,10 @@ def training_seconds(cell: Cell, device: str, channels: int, classes: int) -> fl
 
 
 def memory_bytes(cell: Cell, channels: int, classes: int, slices: int = 0) -> float:
-    """Bytes that a process with this cell takes at most on a CPU, about. slices: of the training volumes."""
-    bank = slices * cell.protocol.image_size**2 * (4 * channels + 1)
+    """Bytes that a process with this cell takes at most on a CPU, about. slices: of the training volumes, whose labels it holds; their
+    images are mapped, and all processes share them.
+    """
+    bank = slices * cell.protocol.image_size**2
     if issubclass(registry.load("methods", cell.method), Propagator):
         return PROCESS_BYTES + bank
     known = table()

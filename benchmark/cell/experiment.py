@@ -9,7 +9,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,15 @@ from benchmark.ground import environment, registry
 from benchmark.ground.errors import DiskFull
 from benchmark.ground.files import UNWRITABLE, disk_full_is_told
 from benchmark.ground.redaction import for_records
-from benchmark.records.fingerprint import Code, code_of
-from benchmark.records.identity import Cell
+from benchmark.records.fingerprint import HARNESS, Code, code_of
+from benchmark.records.identity import Cell, digest
 from benchmark.records.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
 from datasets.dataset import Volume
 from datasets.folds import folded
 from datasets.prepared import Prepared
 from datasets.preparing import prepare
 from datasets.registration import Registrations, candidates
+from datasets.resized import resized_once
 from datasets.slices import SliceBank
 from methods.method import Method, Propagator, Task, count_parameters
 
@@ -141,7 +142,7 @@ def _run(
     dataset = dataset_of(cell, store)
     protocol = cell.protocol
 
-    method = _build(cell, dataset, device, store.registrations)
+    method = _build(cell, dataset, device, store)
 
     validation = [v for case in dataset.split.val for v in dataset.on_demand(case, labels=True)]
     score = functools.partial(
@@ -202,21 +203,22 @@ def _run(
     }
 
 
-def _build(cell: Cell, dataset: Prepared, device: torch.device, cache: Path | None) -> Method | Propagator:
-    """The cell's method on its training slices, initialised from its seed. cache: of registrations; None: none is asked for."""
-    volumes = training_volumes(dataset, cell.labelled)
-    return build(cell, volumes, (len(dataset.classes), dataset.channels), device, cache)
+def _build(cell: Cell, dataset: Prepared, device: torch.device, store: Store) -> Method | Propagator:
+    """The cell's method on its training slices, initialised from its seed."""
+    volumes, size = training_volumes(dataset, cell.labelled), cell.protocol.image_size
+    name = "-".join([cell.dataset, digest([cell.data_hash, cell.fold, HARNESS])])
+    bank = SliceBank(volumes, size, device, resized_once(volumes, size, store.slices, name))
+    return build(cell, bank, (len(dataset.classes), dataset.channels), store.registrations)
 
 
-def build(
-    cell: Cell, volumes: Sequence[Volume], sizes: tuple[int, int], device: torch.device, cache: Path | None
-) -> Method | Propagator:
-    """As ``_build``, on these volumes. sizes: numbers of classes and of channels."""
+def build(cell: Cell, bank: SliceBank, sizes: tuple[int, int], cache: Path | None) -> Method | Propagator:
+    """As ``_build``, on these slices. sizes: numbers of classes and of channels. cache: of registrations; None: none is asked for."""
+    volumes, device = bank.volumes, bank.device
     labelled = [volume for volume in volumes if volume.labelled]
     task = Task(
         *sizes,
         cell.protocol,
-        SliceBank(volumes, cell.protocol.image_size, device),
+        bank,
         lambda recipe: Registrations.load(volumes, recipe, cache, device) if cache else Registrations.none(volumes),
         lambda volume, recipe: candidates(labelled, volume, recipe, cache, device) if cache else [],
     )
@@ -241,7 +243,7 @@ class ReportedNetwork(nn.Module):
 def finished_method(cell: Cell, store: Store, device: str = "cpu") -> tuple[Method | Propagator, Prepared]:
     """A finished cell's method with its last weights, in evaluation mode; and the dataset."""
     dataset = dataset_of(cell, store)
-    method = _build(cell, dataset, torch.device(device), store.registrations)
+    method = _build(cell, dataset, torch.device(device), store)
     method.load_state_dict(load((store.folder(cell).path / WEIGHTS).read_bytes()))
     return method.eval(), dataset
 

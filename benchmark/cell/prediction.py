@@ -22,7 +22,7 @@ from datasets.dataset import Volume
 from datasets.likeness import Ranges
 from datasets.prepared import Prepared
 from datasets.reading import Reading
-from datasets.slices import resize_image
+from datasets.slices import SliceBank, resize_image
 from methods.method import Method, Propagator
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
@@ -140,7 +140,8 @@ def networks_of(cell: Cell, knowledge: Knowledge, weights: bytes, device: torch.
         BadInput: the weights are not the method's as it is now, or it predicts from what belongs to training volumes.
     """
     sizes = (len(knowledge.classes), knowledge.channels)
-    method = build(cell, _made_up(knowledge.channels, cell.protocol.image_size), sizes, device, None)
+    size = cell.protocol.image_size
+    method = build(cell, SliceBank(_made_up(knowledge.channels, size), size, device), sizes, None)
     assert isinstance(method, Method)
     state, own = load(weights), method.state_dict()
     fits = {k: v for k, v in state.items() if k in own and (k.endswith(EXTRA) or v.shape == own[k].shape)}
@@ -168,7 +169,8 @@ def weights_of(method: Method) -> bytes:
 def propagator_of(cell: Cell, dataset: Prepared, device: torch.device, cache: Path) -> Propagator:
     """A method without training, on its labelled volumes alone, in the order that a cell has them. cache: of registrations."""
     volumes = [v for case in dataset.split.train if case in cell.labelled for v in dataset.on_demand(case, labels=True)]
-    method = build(cell, volumes, (len(dataset.classes), dataset.channels), device, cache)
+    bank = SliceBank(volumes, cell.protocol.image_size, device)
+    method = build(cell, bank, (len(dataset.classes), dataset.channels), cache)
     assert isinstance(method, Propagator)
     return method
 

@@ -25,6 +25,12 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def file_checksum(file: Path) -> str:
+    """SHA-256 of a file, in hex, of any size."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def safe_name(text: str) -> str:
     """A file's name from text that may hold anything, without a suffix; what is long ends in a digest instead."""
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)

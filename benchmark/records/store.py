@@ -337,6 +337,11 @@ class Store:
         return self.cache / "datasets"
 
     @property
+    def slices(self) -> Path:
+        """Folder of training sets' images at a protocol's pixels, which cells share."""
+        return self.cache / "slices"
+
+    @property
     def report(self) -> Path:
         """Folder of the report on this store.
 
