@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from benchmark.ground.environment import free_memory
 from benchmark.ground.errors import BadInput
 from datasets.dataset import IGNORE, Dataset, Volume
 from datasets.readers import MAX_SPACING, MIN_SPACING
 
 PLAIN_PIXELS = 64
 """A slice with fewer pixels that differ from its first one is background, which any two patients may share."""
+
+
+ROOM = 16
+"""Times the largest case so far: with less memory free, no case is read ahead."""
 
 
 def uses(dataset: Dataset) -> dict[str, str]:
@@ -43,8 +49,8 @@ def checked(dataset: Dataset) -> Iterator[tuple[Volume, str]]:
     """
     owner: dict[bytes, tuple[str, str]] = {}
     names: set[str] = set()
-    for case, use in uses(dataset).items():
-        for volume in dataset.read(case, labels=use != "unlabelled"):
+    for use, volumes in _read_ahead(dataset):
+        for volume in volumes:
             check_volume(dataset, volume, use)
             if volume.name in names:
                 raise BadInput(f"{where(dataset)}: two volumes are called {volume.name}; expected each name once; rename one")
@@ -59,6 +65,24 @@ def checked(dataset: Dataset) -> Iterator[tuple[Volume, str]]:
                     )
             yield volume, use
             del volume  # not kept while the next case is read
+        del volumes
+
+
+def _read_ahead(dataset: Dataset) -> Iterator[tuple[str, tuple[Volume, ...]]]:
+    """The use of each case, and its volumes; the next case is read meanwhile, in a thread, where memory has room for it."""
+    cases, coming, largest = list(uses(dataset).items()), None, 0
+
+    def read(case: str, use: str) -> tuple[Volume, ...]:
+        return dataset.read(case, labels=use != "unlabelled")
+
+    with ThreadPoolExecutor(1) as pool:
+        for number, (case, use) in enumerate(cases, 1):
+            volumes = coming.result() if coming else read(case, use)
+            largest = max(largest, sum(volume.image.nbytes for volume in volumes))
+            room = number < len(cases) and free_memory() > ROOM * largest
+            coming = pool.submit(read, *cases[number]) if room else None
+            yield use, volumes
+            del volumes
 
 
 def check_volume(dataset: Dataset, volume: Volume, use: str) -> None:

@@ -6,21 +6,18 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from datasets.checks import checked, uses
 from datasets.contents import Entry, digest, entry_of
 from datasets.dataset import Dataset, Volume
-from datasets.h5_writer import Writer, replacing, writing_h5
+from datasets.h5_writer import GZIP, Writer, replacing, writing_h5
 from datasets.likeness import Ranges, look_of, widened
 from datasets.manifest import Manifest, shown_classes
 from datasets.prepared import LEVELS, Prepared, unpacked
 from datasets.reading import place_in
-
-PACKING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "fletcher32": True}
-"""Quick to read, checksummed and, unlike lzf, the same bytes each time."""
 
 
 def write(dataset: Dataset, file: Path, bits: Literal[8, 16] | None, tell: Callable[[int, int], None]) -> str:
@@ -88,12 +85,11 @@ def _write_volume(out: Writer, number: int, volume: Volume, bits: Literal[8, 16]
     image = volume.image
     if bits:
         image = np.round(image * LEVELS[bits]).astype(np.uint8 if bits == 8 else np.uint16)
-    chunks = (1, 1, *image.shape[2:])
-    out.add(f"image {number}", image, chunks=chunks, shuffle=True, **PACKING)
+    out.add_slices(f"image {number}", image)
     if volume.label is not None:
-        out.add(f"label {number}", volume.label, chunks=chunks[1:], **PACKING)
+        out.add_slices(f"label {number}", volume.label)
     return replace(volume, image=unpacked(image, bits))
 
 
 def _write_bytes(out: Writer, name: str, content: bytes) -> None:
-    out.add(name, np.frombuffer(content, np.uint8), chunks=(len(content),), **PACKING)
+    out.add(name, np.frombuffer(content, np.uint8), chunks=(len(content),), fletcher32=True, **GZIP)

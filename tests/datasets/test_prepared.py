@@ -19,7 +19,7 @@ from benchmark.cell.experiment import training_volumes
 from benchmark.ground.errors import BadInput
 from benchmark.records.store import Store
 from benchmark.study.preparation import PackedRegistrations, pack_dataset, prepare_shown
-from datasets import h5_writer
+from datasets import checks, h5_writer
 from datasets.checks import uses
 from datasets.contents import hash_of
 from datasets.dataset import Split, Volume
@@ -184,6 +184,44 @@ def test_a_plug_in_dataset_is_held_to_the_rules_too(tmp_path: Path, fault: dict,
 def test_a_faultless_plug_in_dataset_is_written(tmp_path: Path) -> None:
     write(Faulty(), tmp_path / "x.h5", None, lambda done, total: None)  # type: ignore[arg-type]
     assert Prepared(tmp_path / "x.h5").split.train == ("a", "b")
+
+
+@pytest.mark.parametrize("free", [0, 1e12])
+def test_a_case_is_read_ahead_where_memory_has_room_and_one_at_a_time(free: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    class Watched(Faulty):
+        def read(self, case: str, labels: bool) -> tuple[Volume, ...]:
+            events.append(f"read {case}")
+            if case == "c":
+                raise BadInput("c cannot be read")
+            found = super().read(case, labels)
+            events.append(f"has {case}")
+            return found
+
+    monkeypatch.setattr(checks, "free_memory", lambda: free)
+    with pytest.raises(BadInput, match="c cannot be read"):
+        for volume, _ in checks.checked(Watched()):  # type: ignore[arg-type]
+            time.sleep(0.1)
+            events.append(f"used {volume.name}")
+    order = ["read a", "has a", "used a", "read b", "has b", "used b", "read c"]
+    assert events == (order if not free else ["read a", "has a", "read b", "has b", "used a", "read c", "used b"])
+
+
+def test_slices_are_compressed_as_hdf5_compresses_them(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).random((2, 3, 20, 30), np.float32).round(1)
+    label = (noise[0] > 0.5).astype(np.uint8)
+    with h5_writer.writing_h5(tmp_path / "x.h5", "w") as out:
+        for name, array in (("noise", noise), ("label", label)):
+            out.add_slices(name, array)
+            chunks = (1,) * (array.ndim - 2) + array.shape[-2:]
+            out.add(f"{name} by HDF5", array, chunks=chunks, shuffle=array.itemsize > 1, **h5_writer.GZIP)
+    with h5py.File(tmp_path / "x.h5") as file:
+        for name, array in (("noise", noise), ("label", label)):
+            own, theirs = file[name], file[f"{name} by HDF5"]
+            assert np.array_equal(own[()], array) and own.id.get_storage_size() == theirs.id.get_storage_size()
+            place = (0,) * (array.ndim - 3) + (1, 0, 0)
+            assert own.id.read_direct_chunk(place) == theirs.id.read_direct_chunk(place)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
