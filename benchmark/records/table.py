@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -14,8 +11,9 @@ import pandas as pd
 from benchmark.ground.errors import BadInput
 from benchmark.records.fingerprint import UNKNOWN
 from benchmark.records.folds import as_runs
+from benchmark.records.long_table import LongTable
 from benchmark.records.schema import BadRecord, read_cell
-from benchmark.records.store import CASE_COLUMNS, KEPT, CellFolder, Store, describe_cell
+from benchmark.records.store import KEPT, CellFolder, Store, describe_cell
 
 NOT_IN_TABLE = ("environment", "labelled", "traceback", "version", "effective")
 
@@ -58,8 +56,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
         BadInput: a store is not there.
     """
     found: dict[tuple[str, str], tuple[dict[str, Any], CellFolder]] = {}
-    metrics: dict[CellFolder, bytes] = {}
-    notes: list[str] = []
+    metrics, numbers, damaged, notes = LongTable(), dict[CellFolder, int](), dict[int, str](), list[str]()
     for store in stores:
         if not store.root.is_dir():
             raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
@@ -70,7 +67,11 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
             except BadRecord as error:
                 notes.append(f"left out: {error}")
                 continue
-            metrics[folder] = cases
+            if row["outcome"] == "done":
+                try:
+                    metrics.add(numbers.setdefault(folder, len(numbers)), cases, folder.path / "cases.csv")
+                except BadRecord as error:
+                    damaged[numbers[folder]] = str(error)
             key = (row["cell"], row["code_hash"] if row["outcome"] == "done" else "")
             if key not in found or found[key][0]["outcome"] != "done":
                 found[key] = (row, folder)
@@ -78,22 +79,12 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     rows = [pair for (cell, made_by), pair in found.items() if made_by or cell not in finished]
     rows, earlier = _without_earlier_hashes(rows)
     rows, older = _by_code(rows, code)
-    tables = {}
-    for row, folder in rows:
-        if row["outcome"] == "done":
-            try:
-                tables[row["cell"]] = _lines(metrics.pop(folder), folder.path / "cases.csv")
-            except BadRecord as error:
-                notes.append(f"left out: {error}")
-                row["outcome"] = "unreadable"
-    try:
-        long = _long_table(tables)
-    except ValueError:  # pyarrow's and pandas' say neither which file nor which line
-        damaged = {cell for cell, body in tables.items() if not _is_table(body)}
-        notes += [f"left out: {f.path / 'cases.csv'} is no table of metrics" for row, f in rows if row["cell"] in damaged]
-        rows = [pair for pair in rows if pair[0]["cell"] not in damaged]
-        long = _long_table({cell: body for cell, body in tables.items() if cell not in damaged})
-    cells = [row for row, _ in rows if row["outcome"] != "unreadable"]
+    named = {numbers[folder]: row["cell"] for row, folder in rows if row["outcome"] == "done"}
+    places = {number: folder for folder, number in numbers.items()}
+    damaged |= {number: f"{places[number].path / 'cases.csv'} is no table of metrics" for number in metrics.finish()}
+    notes += [f"left out: {damaged[number]}" for number in named if number in damaged]
+    long = metrics.of({number: cell for number, cell in named.items() if number not in damaged})
+    cells = [row for row, folder in rows if numbers.get(folder) not in damaged]
     cells, part_of = as_runs(cells)
     if part_of:
         long["cell"] = long["cell"].astype(str).map(lambda cell: part_of.get(cell, cell)).astype("category")
@@ -104,14 +95,6 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
         (*notes, *earlier, *older, *_of_unknown_code(cells), *_of_different_harness(cells)),
         part_of,
     )
-
-
-def _is_table(body: bytes) -> bool:
-    try:
-        _long_table({"": body})
-    except ValueError:
-        return False
-    return True
 
 
 def _row(folder: CellFolder) -> tuple[dict[str, Any], bytes]:
@@ -226,68 +209,3 @@ def _of_different_harness(cells: list[dict[str, Any]]) -> list[str]:
         for (dataset, protocol), found in sorted(versions.items())
         if len(found) > 1
     ]
-
-
-def _lines(content: bytes, file: Path) -> bytes:
-    """The lines of a cell's metrics, without their header.
-
-    Raises:
-        BadRecord: they are not what they should be.
-    """
-    header, _, body = content.partition(b"\n")
-    if header.decode(errors="replace").strip().split(",") != CASE_COLUMNS:
-        raise BadRecord(f"{file} has the columns {header[:200].decode(errors='replace')!r}; expected {','.join(CASE_COLUMNS)}")
-    try:
-        return _without_line_ends(body) if b'"' in body else body
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise BadRecord(f"{file} cannot be read ({error})") from None
-
-
-def _without_line_ends(body: bytes) -> bytes:
-    """A table with quotes in it, where a line end may be part of a name; there it becomes a space."""
-    rows = csv.reader(io.StringIO(body.decode(), newline=""))
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([" ".join(value.split()) for value in row] for row in rows)
-    return out.getvalue().encode()
-
-
-def _long_table(tables: dict[str, bytes]) -> pd.DataFrame:
-    """One table of all cells' metrics, texts as categories: millions of rows stay small."""
-    columns = ["cell", *CASE_COLUMNS]
-    rows = [_numbered(body, number) for number, body in enumerate(tables.values())]
-    if not any(rows):
-        return pd.DataFrame(columns=columns)
-    table = _read(b"".join(rows), columns)
-    table["cell"] = pd.Categorical.from_codes(table["cell"], categories=pd.Index(tables))
-    return table
-
-
-def _numbered(body: bytes, number: int) -> bytes:
-    """The lines of a cell's metrics, each after the cell's number."""
-    mark = b"%d," % number
-    return mark + body.rstrip(b"\n").replace(b"\n", b"\n" + mark) + b"\n" if body.strip() else b""
-
-
-def _read(content: bytes, columns: list[str]) -> pd.DataFrame:
-    """The table of millions of lines, quickly by pyarrow, or by pandas on a compute node that lacks it; the same values."""
-    texts = columns[1:-1]
-    try:
-        import pyarrow as pa
-        from pyarrow import csv as arrow
-    except ImportError:
-        types = dict.fromkeys(texts, "str") | {"cell": "int32", "value": "float64"}
-        blank = {"value": [""]}
-        table = pd.read_csv(
-            io.BytesIO(content),
-            names=columns,
-            dtype=types,
-            keep_default_na=False,
-            na_values=blank,
-        )
-        return table.astype(dict.fromkeys(texts, "category"))  # only now: read as such, the case 001 would become the number 1
-    kinds = dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string())) | {"cell": pa.int32(), "value": pa.float64()}
-    options = arrow.ConvertOptions(column_types=kinds, null_values=[""])
-    table = arrow.read_csv(io.BytesIO(content), arrow.ReadOptions(column_names=columns), convert_options=options).to_pandas()
-    for name in texts:
-        table[name] = table[name].cat.reorder_categories(sorted(table[name].cat.categories))
-    return table
