@@ -27,7 +27,8 @@ from benchmark.ground.files import UNWRITABLE, disk_full_is_told
 from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import HARNESS, Code, code_of
 from benchmark.records.identity import Cell, digest
-from benchmark.records.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store, describe_cell
+from benchmark.records.schema import describe_cell
+from benchmark.records.store import BEST, CASE_COLUMNS, PROGRESS, WEIGHTS, CellFolder, Store
 from datasets.dataset import Volume
 from datasets.folds import folded
 from datasets.prepared import Prepared

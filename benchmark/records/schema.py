@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.ground import registry
 from benchmark.ground.files import read_plain
+from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import UNKNOWN, Code
-from benchmark.records.identity import Cell, Spent, Trial
+from benchmark.records.identity import Cell, Spent, Trial, digest
 
 VERSION = 2
 """Of records as they are written now; 1: without ``code`` and ``ended``."""
@@ -122,3 +123,29 @@ def parse(model: type[T], content: bytes, path: Path) -> T:
 def read_cell(path: Path) -> Cell:
     """The cell of a ``cell.json``; raises as ``read``."""
     return read(Cell, path)
+
+
+def describe_cell(cell: Cell) -> dict[str, Any]:
+    """The part of a record that is known before a cell runs."""
+    return {
+        "version": VERSION,
+        "cell": cell.id,
+        "dataset": cell.dataset,
+        "kind": cell.kind,
+        "method": cell.method,
+        "variant": cell.variant,
+        "labels": cell.labels,
+        "draw": cell.draw,
+        "seed": cell.seed,
+        "protocol": cell.protocol.name,
+        "protocol_title": cell.protocol.title,
+        "steps": cell.protocol.steps,
+        "command": for_records(cell.command),
+        "trial": cell.trial and cell.trial.model_dump(mode="json"),
+        "tuning": cell.tuning and cell.tuning.model_dump(mode="json"),
+        "hparams": cell.hparams,
+        "labelled": list(cell.labelled),
+        "data_hash": cell.data_hash,
+        "draw_hash": digest(cell.labelled),
+        "protocol_hash": digest(cell.protocol.rules()),
+    } | ({"fold": list(cell.fold)} if cell.fold else {})

@@ -55,7 +55,7 @@ def counts(found: list[Status]) -> str:
 
 
 def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:
-    damaged = folder.damaged()
+    damaged = folder.damaged(read_all=False)
     if damaged:
         return "damaged", f"not as written: {', '.join(damaged)}; `retry` runs it again"
     if damaged is not None:

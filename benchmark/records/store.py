@@ -1,7 +1,7 @@
 """Cell folders on disk: atomic, locked, checksummed. The records here are the truth; everything else can be rebuilt from them.
 
     <store>/<dataset>/<method>/<cell id>/
-      cell.json  history.csv  checkpoint (while running)  model.safetensors  best.safetensors  cases.csv  record.json  .done
+      cell.json  history.csv  checkpoint (while running)  model.safetensors  best.safetensors  cases.csv  record.json  .left  .done
 
 A file becomes visible only when it is whole. ``.done`` holds the checksums of the others and is written last.
 """
@@ -22,12 +22,11 @@ import filelock
 
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import checksum, disk_full_is_told, make_way, read_plain, set_aside, write_atomically
-from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import Code
-from benchmark.records.identity import Cell, digest
-from benchmark.records.schema import MAX_BYTES, VERSION, BadRecord, Note, Record, parse, read
+from benchmark.records.identity import Cell
+from benchmark.records.schema import MAX_BYTES, BadRecord, Note, Record, parse, read
 
-DONE, CHECKPOINT, PROGRESS, KEPT = ".done", "checkpoint", ".progress", ".kept"
+DONE, CHECKPOINT, PROGRESS, KEPT, LEFT = ".done", "checkpoint", ".progress", ".kept", ".left"
 WEIGHTS, BEST = "model.safetensors", "best.safetensors"
 """The last weights, which are reported; and those that did best on the validation cases, where they are others."""
 
@@ -96,14 +95,33 @@ class CellFolder:
         except OSError:
             return None
 
-    def damaged(self, *names: str) -> list[str] | None:
+    def damaged(self, *names: str, read_all: bool = True) -> list[str] | None:
         """Of a finished cell's files, or those named, the ones that are not as they were written; None where the cell is not finished.
         What an export left out is as it should be, unless it is named.
+
+        read_all: else weights that nobody has touched since this cell ended are not read: they may be gigabytes in a store.
         """
         sums = self._sums()
         if not sums:
             return [DONE] if sums is not None else None
-        return [name for name in names or sums if not self._is_whole(name, sums.get(name, ""), may_be_absent=not names)]
+        left = {} if read_all else self._left()
+        untouched = {n for n in (WEIGHTS, BEST) if n in sums and left.get(n) == [sums[n], *self._state(n)]}
+        asked = [name for name in names or sums if name not in untouched]
+        return [name for name in asked if not self._is_whole(name, sums.get(name, ""), may_be_absent=not names)]
+
+    def _left(self) -> dict[str, Any]:
+        """Of weights, their checksum and ``_state`` when the cell ended."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found = json.loads(read_plain(self.path / LEFT, MAX_BYTES))
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def _state(self, name: str) -> list[int]:
+        """What is different once a file has been written again, or copied."""
+        with contextlib.suppress(OSError):
+            about = (self.path / name).lstat()
+            return [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+        return []
 
     def whole(self, *names: str) -> dict[str, bytes] | None:
         """The content of these files of a finished cell; None where it is not finished, or one is not as it was written."""
@@ -266,7 +284,9 @@ class CellFolder:
         """Write the final files, then ``.done`` with their checksums, then drop the checkpoint."""
         for name, content in files.items():
             self.write(name, content)
-        self.write(DONE, json.dumps({name: checksum(_bytes(content)) for name, content in files.items()}, indent=1))
+        sums = {name: checksum(_bytes(content)) for name, content in files.items()}
+        self.write(LEFT, json.dumps({n: [sums[n], *self._state(n)] for n in (WEIGHTS, BEST) if n in sums}))
+        self.write(DONE, json.dumps(sums, indent=1))
         self.clear(CHECKPOINT, PROGRESS)
 
     def clear(self, *names: str) -> None:
@@ -355,29 +375,3 @@ class Store:
                     f"{place} is a link, and links in a store are not followed; remove it, or write elsewhere (--out)"
                 )
         return folder
-
-
-def describe_cell(cell: Cell) -> dict[str, Any]:
-    """The part of a record that is known before a cell runs."""
-    return {
-        "version": VERSION,
-        "cell": cell.id,
-        "dataset": cell.dataset,
-        "kind": cell.kind,
-        "method": cell.method,
-        "variant": cell.variant,
-        "labels": cell.labels,
-        "draw": cell.draw,
-        "seed": cell.seed,
-        "protocol": cell.protocol.name,
-        "protocol_title": cell.protocol.title,
-        "steps": cell.protocol.steps,
-        "command": for_records(cell.command),
-        "trial": cell.trial and cell.trial.model_dump(mode="json"),
-        "tuning": cell.tuning and cell.tuning.model_dump(mode="json"),
-        "hparams": cell.hparams,
-        "labelled": list(cell.labelled),
-        "data_hash": cell.data_hash,
-        "draw_hash": digest(cell.labelled),
-        "protocol_hash": digest(cell.protocol.rules()),
-    } | ({"fold": list(cell.fold)} if cell.fold else {})

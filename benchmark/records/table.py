@@ -12,8 +12,8 @@ from benchmark.ground.errors import BadInput
 from benchmark.records.fingerprint import UNKNOWN
 from benchmark.records.folds import as_runs
 from benchmark.records.long_table import LongTable
-from benchmark.records.schema import BadRecord, read_cell
-from benchmark.records.store import KEPT, CellFolder, Store, describe_cell
+from benchmark.records.schema import BadRecord, describe_cell, read_cell
+from benchmark.records.store import KEPT, CellFolder, Store
 
 NOT_IN_TABLE = ("environment", "labelled", "traceback", "version", "effective")
 

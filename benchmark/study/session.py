@@ -83,7 +83,7 @@ class Session:
         self.outdated: list[Cell] = []
         for cell in cells:
             folder = self.store.folder(cell)
-            if not folder.done():
+            if folder.damaged(read_all=False) != []:
                 self.todo.append(cell)
                 continue
             is_outdated = bool(what_changed(cell, folder.code()))
@@ -109,7 +109,7 @@ class Session:
         if self.todo:
             for cell in self.todo:  # what is asked for stands in the store before anything runs
                 folder = self.store.folder(cell)
-                for name in folder.damaged() or []:
+                for name in folder.damaged(read_all=False) or []:
                     self._warn(f"warning: {folder.path / name} is not as it was written; the cell is run again")
                 folder.plan(cell)
             first = self.todo[0]

@@ -132,7 +132,9 @@ class SpaceStudy:
         return replace(trial, outcome="done", values=tuple(found[name] for name in self.objectives), about=about | found)
 
     def _is_to_run_again(self, trial: Known) -> bool:
-        return trial.outcome == "failed" or (trial.outcome != "waiting" and not self.store.folder(trial.cell).done())
+        return trial.outcome == "failed" or (
+            trial.outcome != "waiting" and self.store.folder(trial.cell).damaged(read_all=False) != []
+        )
 
     def _add_from_store(self) -> None:
         """Trials that the store has and the study lacks, in order: its journal may have been lost."""

@@ -23,8 +23,8 @@ from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
 from benchmark.records.fingerprint import is_current
 from benchmark.records.identity import Cell
-from benchmark.records.schema import BadRecord, read_cell
-from benchmark.records.store import BEST, CASE_COLUMNS, WEIGHTS, CellFolder, Store, describe_cell
+from benchmark.records.schema import BadRecord, describe_cell, read_cell
+from benchmark.records.store import BEST, CASE_COLUMNS, WEIGHTS, CellFolder, Store
 from datasets.contents import read_through
 from datasets.dataset import Dataset
 from datasets.draws import labelled_cases

@@ -11,7 +11,8 @@ from benchmark.ground.protocol import Protocol
 from benchmark.ground.rules import get_protocol
 from benchmark.records.fingerprint import code_of
 from benchmark.records.identity import Cell
-from benchmark.records.store import CASE_COLUMNS, Store, describe_cell
+from benchmark.records.schema import describe_cell
+from benchmark.records.store import CASE_COLUMNS, Store
 from benchmark.records.table import collect
 from benchmark.study.grid import parse_methods
 from benchmark.study.spaces import Space, search_space

@@ -9,8 +9,8 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS
 from benchmark.records.exchange import export, merge
 from benchmark.records.identity import Cell
-from benchmark.records.schema import Record
-from benchmark.records.store import WEIGHTS, CellFolder, Store, describe_cell
+from benchmark.records.schema import Record, describe_cell
+from benchmark.records.store import WEIGHTS, CellFolder, Store
 from benchmark.records.table import collect
 
 TABLE = "test_set,case,volume,class,network,selection,metric,value\ntest,001,001_a,lv,network,last,dsc,{}\n"

@@ -8,7 +8,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS
 from benchmark.ground.rules import get_protocol
 from benchmark.records.identity import Cell
-from benchmark.records.store import describe_cell
+from benchmark.records.schema import describe_cell
 from tests.benchmark.test_grid import cell
 
 

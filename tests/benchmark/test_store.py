@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from benchmark.ground.errors import BadInput, DiskFull
-from benchmark.ground.files import write_atomically
+from benchmark.ground.files import checksum, read_plain, write_atomically
+from benchmark.records import store as store_module
 from benchmark.records.store import CellFolder, Store
 from benchmark.records.table import collect
 from tests.reports import made_up_records as made_up
@@ -27,6 +28,34 @@ def test_a_cell_is_done_only_with_every_file_as_written(tmp_path: Path) -> None:
     assert not folder.done()
     (tmp_path / "model.safetensors").unlink()
     assert not folder.done()
+
+
+@pytest.mark.parametrize("harm", ["none", "a bit", "a bit, and its time", "gone", "no note", "another outcome"])
+def test_weights_are_read_again_only_where_somebody_has_touched_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    folder = CellFolder(tmp_path / "a" / "b" / "c")
+    folder.finish({"cases.csv": "x", "model.safetensors": b"weights", "best.safetensors": b"more"})
+    file = folder.path / "model.safetensors"
+    about = file.stat()
+    if harm.startswith("a bit"):
+        file.write_bytes(b"weightz")
+    if harm.endswith("time"):
+        os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+    if harm == "gone":
+        file.unlink()
+    if harm == "no note":
+        (folder.path / ".left").unlink()
+    if harm == "another outcome":
+        (folder.path / ".done").write_text(
+            (folder.path / ".done").read_text().replace(checksum(b"weights"), checksum(b"other"))
+        )
+    wrong = [] if harm in ("none", "no note") else ["model.safetensors"]
+    assert folder.damaged() == folder.damaged(read_all=False) == wrong
+    read: list[str] = []
+    monkeypatch.setattr(store_module, "read_plain", lambda path, *most: read.append(path.name) or read_plain(path, *most))
+    folder.damaged(read_all=False)
+    assert ("best.safetensors" in read) == (harm == "no note")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"missing.txt": "0"}'])

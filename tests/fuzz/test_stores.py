@@ -16,8 +16,9 @@ from benchmark.ground.protocol import PROTOCOLS
 from benchmark.records.ablations import FOLDER, Ablation, Design, remember, remembered
 from benchmark.records.exchange import export, merge
 from benchmark.records.identity import Cell, Trial
+from benchmark.records.schema import describe_cell
 from benchmark.records.status import counts, statuses
-from benchmark.records.store import DONE, PROGRESS, CellFolder, Store, describe_cell
+from benchmark.records.store import DONE, PROGRESS, CellFolder, Store
 from benchmark.records.table import Records, collect
 from reports.tables.escaping import to_csv
 from reports.tables.latex import to_latex

@@ -166,7 +166,7 @@ def test_other_labelled_cases_than_the_draw_s_are_found(store: Path, verify: Ver
     folder = alone(store, "label_propagation")
     forge_json(folder, "cell.json", labelled=["patient050"])
     cell = Cell(**json.loads((folder.path / "cell.json").read_text()))
-    from benchmark.records.store import describe_cell
+    from benchmark.records.schema import describe_cell
 
     forge_json(folder, "record.json", **(json.loads(json.dumps(describe_cell(cell), default=str))))
     folder.path.rename(folder.path.with_name(cell.id))
