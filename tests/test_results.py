@@ -2,22 +2,32 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from benchmark.cell.costs import work
+from benchmark.ground.rules import get_protocol
 from benchmark.records.store import Store
 from benchmark.records.table import collect
+from benchmark.study.grid import parse_methods
 from reports.tables.leaderboard import leaderboard
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_nothing_that_pages_quote_of_the_results_is_stale() -> None:
-    spec = importlib.util.spec_from_file_location("results", ROOT / "tools" / "results.py")
+def tool(name: str) -> Any:
+    """A script of ``tools``."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None and spec.loader is not None
-    results = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(results)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_nothing_that_pages_quote_of_the_results_is_stale() -> None:
+    results = tool("results")
     stores = set()
     for page in results.PAGES:
         text = page.read_text(encoding="utf-8")
@@ -41,3 +51,13 @@ def test_what_desk_can_reach_is_what_the_record_says() -> None:
     table = leaderboard(collect(Store(ROOT / "docs" / "results" / "acdc_desk")))
     (row,) = table[(table["variant"] == "supervised") & (table["labels"] == desk["cases"])].to_dict("records")
     assert desk["dsc"] == pytest.approx(100 * row["dsc"], abs=0.051)
+
+
+def test_predictions_for_a_gpu_count_what_a_step_does() -> None:
+    """A U-Net's pass back costs two passes forward, but for the first layer, which has no input to correct."""
+    predictions, rules = tool("gpu_predictions"), get_protocol("smoke")
+    found = predictions.predicted(parse_methods("supervised")[0], rules)
+    forward = work(rules, 1, 4).operations / 2  # of the labelled half of a batch
+    assert 2.5 < found.operations / forward <= 3
+    assert found.seconds == found.calls * predictions.HOST_SECONDS  # far too small for a card
+    assert found.bytes > 4 * 8 * rules.image_size**2 and found.held > predictions.CONTEXT_BYTES

@@ -131,15 +131,15 @@ def main() -> None:
         " where the host is the limit. Memory: what the pass back\nneeds, weights four times (gradients, optimiser, teacher), slices, CUDA."
         " How many cases are labelled changes none of it.\n\n"
         f"| Variant | GFLOP a step | GB moved a step | calls a step | limit | ms a step | min at paper-short ({short:,} steps) |"
-        f" h at paper ({protocol.steps:,}) | GB held |\n|:---|---:|---:|---:|:---|---:|---:|---:|---:|"
+        f" min at paper ({protocol.steps:,}) | GB held |\n|:---|---:|---:|---:|:---|---:|---:|---:|---:|"
     )
     for selection in parse_methods(",".join(experiment["methods"])):
         if issubclass(registry.load("methods", selection.method), Propagator):
             continue
         p = predicted(selection, protocol)
         limit = "host" if p.seconds == p.calls * HOST_SECONDS else "card"
-        cells = [f"{p.operations / 1e9:.0f}", f"{p.bytes / 1e9:.1f}", str(p.calls), limit, f"{1e3 * p.seconds:.0f}"]
-        cells += [f"{p.seconds * short / 60:.1f}", f"{p.seconds * protocol.steps / 3600:.1f}", f"{p.held / 1e9:.1f}"]
+        cells = [f"{p.operations / 1e9:.0f}", f"{p.bytes / 1e9:.1f}", str(p.calls), limit, f"{1e3 * p.seconds:.1f}"]
+        cells += [f"{p.seconds * short / 60:.1f}", f"{p.seconds * protocol.steps / 60:.0f}", f"{p.held / 1e9:.1f}"]
         print(f"| {selection.variant} | {' | '.join(cells)} |", flush=True)
         print(selection.variant, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, file=sys.stderr)
 
