@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.cell.training import step_seconds
+from benchmark.cell.training import precision, step_seconds
 from benchmark.ground import registry
 from benchmark.ground.environment import make_deterministic
 from benchmark.ground.protocol import Protocol
@@ -80,11 +80,19 @@ def unit_seconds(protocol: Protocol, device: str) -> float:
     seconds = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        loss = F.cross_entropy(network(image), label)
+        with precision(protocol, image.device):
+            loss = F.cross_entropy(network(image), label)
         loss.backward()
         loss.item()  # waits for the device
         seconds.append(time.perf_counter() - began)
     return min(seconds)
+
+
+def half_precision_share(protocol: Protocol, device: str) -> float:
+    """What a U-Net's step at these rules takes in bfloat16, in float32's, on this machine; on a CPU, of a few slices."""
+    few = {} if device.startswith("cuda") else {"batch_labelled": 2, "batch_unlabelled": 2}
+    one, half = (protocol.model_copy(update=few | {"precision": name}) for name in ("float32", "bfloat16"))
+    return unit_seconds(half, device) / unit_seconds(one, device)
 
 
 @cache

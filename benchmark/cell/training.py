@@ -204,7 +204,7 @@ def _update(
     batch = bank.batch(seed, step.index, protocol.batch_labelled, protocol.batch_unlabelled, method.augmentation)
     seed_all = torch.default_generator.manual_seed if bank.device.type == "cpu" else torch.manual_seed  # 2 us instead of 140
     seed_all(seed * 1_000_003 + step.index)
-    with _precision(protocol, bank.device):
+    with precision(protocol, bank.device):
         terms = method.losses(batch, step)
     optimiser.zero_grad()
     if shares is not None and len(terms) > 1:
@@ -215,7 +215,7 @@ def _update(
     return {name: value.detach() for name, value in terms.items()}
 
 
-def _precision(protocol: Protocol, device: torch.device) -> AbstractContextManager[Any]:
+def precision(protocol: Protocol, device: torch.device) -> AbstractContextManager[Any]:
     """Autocast where the protocol asks for it; weights that a pass without gradients has cast are not kept for one that needs them."""
     half = protocol.precision == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if half else nullcontext()

@@ -17,7 +17,6 @@ from benchmark.commands.options import (
     LabelsOption,
     LauncherChoice,
     LauncherOption,
-    ProtocolOption,
     RayOption,
     RunsOption,
     SeedsOption,
@@ -27,6 +26,7 @@ from benchmark.commands.options import (
     StoreOption,
     TrackingOption,
 )
+from benchmark.commands.rules import PrecisionOption, ProtocolOption
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -37,6 +37,7 @@ class Task:
     dataset: DatasetOption = "phantom"
     data: DataOption = None
     protocol: ProtocolOption = "quick"
+    precision: PrecisionOption = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

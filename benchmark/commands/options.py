@@ -28,13 +28,6 @@ DatasetOption = Annotated[str, typer.Option(help="See `ls datasets`.")]
 DataOption = Annotated[
     Path | None, typer.Option(help="The dataset's folder, or a file of `prepare --pack`; phantom needs none.")
 ]
-ProtocolOption = Annotated[
-    str,
-    typer.Option(
-        help="smoke, quick, desk, paper-short, paper or paper-bf16 (see `ls protocols`), one of them with rules of your own,"
-        " name[rule=value,...], or a YAML file of `base` and rules."
-    ),
-]
 RunsOption = Annotated[
     int | None, typer.Option(min=1, callback=give_way, help="N runs: run r labels draw r and uses seed r.  [default: 1]")
 ]

@@ -10,6 +10,7 @@ import typer
 from benchmark.commands.console import command_line, err, note, out, stoppable
 from benchmark.commands.groups import Finished, Runs, Where
 from benchmark.commands.options import LauncherChoice, Stale
+from benchmark.commands.rules import rules_of
 from benchmark.ground.errors import BadInput
 
 if TYPE_CHECKING:
@@ -31,13 +32,12 @@ def session_of(
         BadInput: an option, the dataset or the store is not in order.
     """
     from benchmark.ground.registry import check_name
-    from benchmark.ground.rules import get_protocol
     from benchmark.study import grid
 
     site = site_of(where)
     if finished.again and finished.stale is Stale.keep:
         raise BadInput("--again runs finished cells again and --stale keep uses them as they are; expected one of the two")
-    protocol = get_protocol(asked.protocol)
+    protocol = rules_of(asked.protocol, asked.precision, site)
     check_name("datasets", asked.dataset)
     pairs = grid.parse_runs(asked.runs, asked.draws, asked.seeds)
     variants = selections()

@@ -9,6 +9,7 @@ from benchmark.commands.console import command_line, err, stoppable
 from benchmark.commands.found import tell_of_tuning
 from benchmark.commands.groups import Task, Where
 from benchmark.commands.options import ConfigOption, PluginOption
+from benchmark.commands.rules import rules_of
 from benchmark.commands.searching import How
 from benchmark.commands.sessions import opener, site_of
 
@@ -35,13 +36,12 @@ def tune(
 ) -> None:
     """Search hyper-parameters on the validation cases, with the same number of trials for every method; resumes."""
     from benchmark.ground.registry import check_name
-    from benchmark.ground.rules import get_protocol
     from benchmark.ground.stopping import parse_time, time_limit
 
-    protocol = get_protocol(asked.protocol)
+    site = site_of(where)
+    protocol = rules_of(asked.protocol, asked.precision, site)
     check_name("datasets", asked.dataset)
     seconds = parse_time("--timeout", how.timeout) if how.timeout is not None else None
-    site = site_of(where)
 
     from benchmark.study import grid
     from benchmark.study.studies import Sampler

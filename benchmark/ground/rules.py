@@ -19,15 +19,18 @@ from benchmark.ground.registry import NAME
 LINES = "lines such as base: paper and steps: 8000"
 
 
-def get_protocol(text: str) -> Protocol:
+def get_protocol(text: str, precision: str | None = None) -> Protocol:
     """The protocol that ``--protocol`` names: a preset, a preset with changes in brackets, or a YAML file.
+
+    precision: instead of its own.
 
     Raises:
         BadInput: no such preset, rule or file, a value that a rule cannot have, or rules that do not go together.
     """
     if text.lower().endswith((".yaml", ".yml")):
-        return _from_file(Path(text))
+        return _from_file(Path(text), precision)
     name, given = split_item("--protocol", text)
+    given |= {"precision": precision} if precision else {}
     base = _preset("--protocol", name)
     protocol = _changed("--protocol", base, given)
     title = named(name, dict(flat(protocol)))
@@ -73,8 +76,8 @@ def _example(base: Protocol, name: str) -> str:
     return f"{name}={as_typed(dict(flat(base))[name])}, as {base.name} has it"
 
 
-def _from_file(file: Path) -> Protocol:
-    """The protocol that a YAML file describes, called by the file's name."""
+def _from_file(file: Path, precision: str | None) -> Protocol:
+    """The protocol that a YAML file describes, called by the file's name; with another precision, by that, too."""
     where, name = f"--protocol: {file}", file.stem
     if not re.fullmatch(NAME, name) or name in PROTOCOLS:
         reason = "is a preset's" if name in PROTOCOLS else "cannot be one"
@@ -88,6 +91,9 @@ def _from_file(file: Path) -> Protocol:
             f"{where} has no base; expected a line such as base: paper, and rules that differ; {meant('', PROTOCOLS)}"
         )
     protocol = _changed(where, _preset(where, base), given)
+    if precision and precision != protocol.precision:
+        name = f"{name}-{precision}"
+        protocol = protocol.model_copy(update={"precision": precision})
     protocol = protocol.model_copy(update={"name": name, "base": base})
     protocol = protocol.model_copy(update={"summary": protocol.title})
     check_feasible(where, protocol)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.cell import costs
+from benchmark.commands.rules import Precision, rules_of
 from benchmark.ground.errors import BadInput
 from benchmark.ground.protocol import PROTOCOLS
 from benchmark.ground.rules import get_protocol
+from benchmark.launchers.site import Site
 from benchmark.records.identity import Cell
 from benchmark.records.schema import describe_cell
 from tests.benchmark.test_grid import cell
@@ -156,3 +159,24 @@ def test_a_protocol_comes_back_from_a_cell_s_file(tmp_path: Path) -> None:
     back = Cell.model_validate_json(planned.model_dump_json())
     assert back == planned and back.id == planned.id
     assert describe_cell(back)["protocol_title"] == "mine = smoke[steps=6]"
+
+
+def test_a_precision_is_a_rule_by_whatever_option_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = get_protocol("smoke[precision=bfloat16]")
+    assert rules_of("smoke", Precision.bfloat16, Site) == named and rules_of("smoke", Precision.float32, Site) == get_protocol(
+        "smoke"
+    )
+    assert rules_of("smoke[steps=6]", Precision.bfloat16, Site) == get_protocol("smoke[steps=6,precision=bfloat16]")
+    (tmp_path / "mine.yaml").write_text("base: smoke\nsteps: 6")
+    mine = rules_of(str(tmp_path / "mine.yaml"), Precision.bfloat16, Site)
+    assert mine.precision == "bfloat16" and mine.title == "mine-bfloat16 = smoke[steps=6,precision=bfloat16]"
+    for share, chosen in ((0.7, named), (0.95, get_protocol("smoke"))):
+        monkeypatch.setattr(costs, "half_precision_share", lambda protocol, device, share=share: share)
+        assert rules_of("smoke", Precision.auto, Site) == chosen
+        assert rules_of("smoke[precision=bfloat16]", Precision.auto, Site) == chosen
+    with pytest.raises(BadInput, match="cells run on others"):
+        rules_of("smoke", Precision.auto, lambda: Site(launcher="slurm"))
+
+
+def test_what_half_precision_saves_is_measured() -> None:
+    assert 0.1 < costs.half_precision_share(get_protocol("smoke"), "cpu") < 10
