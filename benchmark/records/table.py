@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from benchmark.ground.errors import BadInput
+from benchmark.ground.grammar import as_typed
 from benchmark.records.fingerprint import UNKNOWN
 from benchmark.records.folds import as_runs
 from benchmark.records.long_table import LongTable
@@ -79,6 +80,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     rows = [pair for (cell, made_by), pair in found.items() if made_by or cell not in finished]
     rows, earlier = _without_earlier_hashes(rows)
     rows, older = _by_code(rows, code)
+    rows, changed = _by_values(rows)
     named = {numbers[folder]: row["cell"] for row, folder in rows if row["outcome"] == "done"}
     places = {number: folder for folder, number in numbers.items()}
     damaged |= {number: f"{places[number].path / 'cases.csv'} is no table of metrics" for number in metrics.finish()}
@@ -92,7 +94,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     return Records(
         pd.DataFrame(cells, columns=columns),
         long,
-        (*notes, *earlier, *older, *_of_unknown_code(cells), *_of_different_harness(cells)),
+        (*notes, *earlier, *older, *changed, *_of_unknown_code(cells), *_of_different_harness(cells)),
         part_of,
     )
 
@@ -188,6 +190,31 @@ def _by_code(
                 f" and the runs of older code ({', '.join(older)}) {what}"
             )
     return taken, notes
+
+
+def _by_values(rows: list[tuple[dict[str, Any], CellFolder]]) -> tuple[list[tuple[dict[str, Any], CellFolder]], list[str]]:
+    """The cells, those with other values than the newest of their name called by these: a default has changed in between. And a sentence
+    on each name that this happened to. What `tune` found differs by budget, and is left as it is.
+    """
+    newest: dict[tuple[str, ...], tuple[tuple[Any, ...], dict[str, Any]]] = {}
+    for row, _ in rows:
+        if row["kind"] == "run":
+            age = (row["outcome"] == "done", row["ended"], row["cell"])
+            name = (row["dataset"], row["protocol"], row["variant"])
+            newest[name] = max(newest.get(name, (age, row["hparams"])), (age, row["hparams"]), key=lambda pair: pair[0])
+    named, notes = [], dict[str, None]()
+    for row, folder in rows:
+        _, now = newest.get((row["dataset"], row["protocol"], row["variant"]), ((), {}))
+        other = {key: value for key, value in row["hparams"].items() if key in now and now[key] != value}
+        if row["kind"] == "run" and other:
+            method, _, given = row["variant"].removesuffix("]").partition("[")
+            values = [*([given] if given else []), *(f"{key}={as_typed(value)}" for key, value in other.items())]
+            exact = f"{method}[{','.join(values)}]"
+            where = f"{row['variant']}, {row['dataset']}, {row['protocol']}"
+            notes[f"{where}: the values that it stands for have changed; runs with earlier ones are called {exact}"] = None
+            row = row | {"variant": exact}
+        named.append((row, folder))
+    return named, list(notes)
 
 
 def _of_unknown_code(cells: list[dict[str, Any]]) -> list[str]:

@@ -129,6 +129,31 @@ def test_collect_gives_finished_and_failed_cells_and_leaves_out_damaged_ones(tmp
     assert records.cases["case"].tolist() == ["001"] and records.cases["cell"].tolist() == ["c1"]
 
 
+def test_runs_from_before_a_default_changed_stand_under_their_own_name(tmp_path: Path) -> None:
+    """Not refused, as one run twice; and at no budget under the name of the newer values."""
+    table = "test_set,case,volume,class,network,selection,metric,value\ntest,001,001_a,lv,network,last,dsc,0.5\n"
+    old, new = {"contrast": 0.002, "rsl": True}, {"contrast": 0.1, "rsl": True, "added": 1}
+    made: list[dict[str, object]] = [
+        {"hparams": old, "labels": 1, "ended": "2026-01-01"},
+        {"hparams": old, "labels": 3, "ended": "2026-01-01"},
+        {"hparams": old | {"rsl": False}, "variant": "cctr[rsl=false]", "labels": 1, "ended": "2026-01-01"},
+        {"hparams": new | {"rsl": False}, "variant": "cctr[rsl=false]", "labels": 1, "ended": "2026-02-01"},
+        {"hparams": new, "labels": 1, "ended": "2026-02-01"},
+        {"hparams": {"contrast": 0.3}, "labels": 1, "kind": "tuned", "variant": "cctr (tuned)"},
+        {"hparams": {"contrast": 0.4}, "labels": 3, "kind": "tuned", "variant": "cctr (tuned)"},
+    ]
+    for number, about in enumerate(made):
+        content = record("done", **({"cell": f"c{number}", "variant": "cctr", "protocol_hash": "p0"} | about))
+        CellFolder(tmp_path / f"d/m/c{number}").finish({"cases.csv": table, "record.json": content})
+    records = collect(Store(tmp_path))
+    assert [records.cells.set_index("cell")["variant"][f"c{number}"] for number in range(len(made))] == [
+        *["cctr[contrast=0.002]", "cctr[contrast=0.002]", "cctr[rsl=false,contrast=0.002]", "cctr[rsl=false]", "cctr"],
+        *["cctr (tuned)", "cctr (tuned)"],
+    ]
+    told = [note for note in records.notes if "values that it stands for" in note]
+    assert len(told) == 2 and told[0].endswith("runs with earlier ones are called cctr[contrast=0.002]")
+
+
 def test_collect_of_nothing(tmp_path: Path) -> None:
     assert collect(Store(tmp_path)).cells.empty
     with pytest.raises(BadInput, match="--store"):
