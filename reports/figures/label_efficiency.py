@@ -25,7 +25,7 @@ STEP = 0.07
 def label_efficiency(table: pd.DataFrame, baseline: str, numbers: dict[str, int]) -> Figure:
     """A panel per variant: its DSC against labelled cases, with 95 % intervals, beside the baseline's and, grey, all others'.
 
-    Budgets stand at equal distances. A title says at which budgets every run of the variant failed.
+    Budgets stand at equal distances. A title says at which budgets no run of the variant is done: all failed, or some are to do.
 
     Args:
         table: what ``leaderboard`` returns, of one section.
@@ -51,11 +51,23 @@ def label_efficiency(table: pd.DataFrame, baseline: str, numbers: dict[str, int]
             if name in lines:
                 _draw(axes, lines[name], budgets, shift, look(numbers[name]))
         _label(axes, table, budgets)
-        failed = table.loc[(table["variant"] == variant) & (table["runs_done"] == 0), "labels"].unique()
-        note = f" (failed at {', '.join(map(str, failed))})" if len(failed) else ""
-        axes.set_title(fold(variant + note, 28), loc="left", fontsize="small", color=look(numbers[variant])["color"])
+        axes.set_title(
+            fold(variant + _lacking(table[table["variant"] == variant]), 28),
+            loc="left",
+            fontsize="small",
+            color=look(numbers[variant])["color"],
+        )
         panel(axes, "; ".join(_seen(lines[name], name) for name in dict.fromkeys((variant, baseline)) if name in lines))
     return figure
+
+
+def _lacking(rows: pd.DataFrame) -> str:
+    """In words, at which budgets a variant has no score, and why."""
+    none = rows[rows["runs_done"] == 0]
+    to_do = none["runs_unfinished"] > 0
+    parts = {"failed at": none.loc[~to_do, "labels"].unique(), "to do at": none.loc[to_do, "labels"].unique()}
+    words = [f"{word} {', '.join(map(str, labels))}" for word, labels in parts.items() if len(labels)]
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def _points(line: pd.DataFrame, budgets: list[int]) -> np.ndarray:
