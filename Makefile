@@ -9,7 +9,7 @@ READY = .venv/ready
 PYTEST = PYTHONUTF8=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all lint audit format bench performance docs docs-site pictures results statistics fuzz chaos test-clusters gpu-test gpu-ablation set-up clean
+.PHONY: help run test test-all lint audit format bench performance docs docs-site pictures results statistics fuzz chaos test-clusters node-kit gpu-test gpu-ablation set-up clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */: /'
@@ -75,6 +75,15 @@ test-clusters: $(READY)  ## run cells on SLURM's own daemons and on a Ray cluste
 # On a compute node: no set-up, for there is no network; the Python that has torch and monai is .venv's or the one on the path.
 NODE_PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
 LIMIT ?= 8h
+
+# What such a Python lacks goes along as wheels: `make node-kit` here, then there `python3 -m pip install --no-index --no-deps runs/kit/*.whl`.
+KIT ?= monai pydantic pydantic-core annotated-types typing-inspection
+NODE_VERSION ?= 3.12
+
+node-kit: $(READY)  ## wheels for a compute node without a network, in runs/kit (KIT: which; NODE_VERSION: of its Python)
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version $(NODE_VERSION) \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+	  -c requirements.lock -d runs/kit $(KIT)
 
 gpu-test:  ## what must hold on a GPU, with seconds and memory of every method; tables go to runs/gpu_test
 	$(NODE_PYTHON) -m pytest tests/gpu -m gpu
