@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmark.ground.environment import processor
 from tests.benchmarks.ratios import Ratio
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,7 +36,7 @@ def machine() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[package] = "not there"
     return {
-        "processor": about.get("model name") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "matrix instructions": "AMX" if "amx_bf16" in about.get("flags", "").split() else "none",
         "cores": str(os.cpu_count()),
