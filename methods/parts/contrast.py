@@ -30,7 +30,13 @@ REGISTERED = KINDS.index("registered")
 class ContrastHparams(Method.Hparams):
     """Hyper-parameters of the contrastive term."""
 
-    contrast: float = tunable(0.002, low=1e-3, high=1, log=True, doc="weight of the contrastive term [ancestor]")
+    contrast: float = tunable(
+        0.002,
+        low=1e-3,
+        high=1,
+        log=True,
+        doc="weight of the contrastive term [ancestor, kept: .1 was no better beside RSL]",
+    )
     anchors: int = Field(1000, ge=2, description="at most this many anchors a class [known]")
     negatives: int = Field(500, ge=1, description="negatives an anchor, balanced over the other classes [known]")
     temperature: float = tunable(0.1, low=0.03, high=0.5, log=True, minimum=1e-3, doc="InfoNCE temperature [ancestor]")
