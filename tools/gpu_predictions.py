@@ -157,11 +157,12 @@ def main() -> None:
         print(f"| {selection.variant} | {' | '.join(cells)} |", flush=True)
         print(selection.variant, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, file=sys.stderr)
     counted, seconds = of_a_pair()
+    took = ", ".join(f"{pairs * seconds:.0f}" for pairs in (276, 828, 1764))
     print(
         f"\nlabel_propagation has no steps. Registering six labelled volumes of the phantom to another is {counted.calls:,} calls and"
-        f" {counted.bytes / 1e9:.1f} GB moved: the host is the\nlimit, {1e3 * seconds:.0f} ms a pair, {1 / seconds:.0f} pairs/s in one process."
-        f" ACDC's training set takes 276, 828 and 1,764 pairs at 1, 3 and 7 labels, once for all\ncells of a budget:"
-        f" {', '.join(f'{pairs * seconds:.0f}' for pairs in (276, 828, 1764))} s; 20 test volumes take {20 * seconds:.1f} s a labelled volume more."
+        f" {counted.bytes / 1e9:.1f} GB moved: the host is the\nlimit, {1e3 * seconds:.0f} ms a pair,"
+        f" {1 / seconds:.0f} pairs/s in one process. ACDC's training set takes 276, 828 and 1,764 pairs at 1, 3 and 7 labels,"
+        f" once for all\ncells of a budget: {took} s; 20 test volumes take {20 * seconds:.1f} s a labelled volume more."
     )
 
 
