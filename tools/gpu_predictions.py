@@ -9,8 +9,6 @@ host cannot call more than one in some microseconds: the larger of the two sums 
 
 from __future__ import annotations
 
-import resource
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +120,7 @@ def of_a_pair() -> tuple[Counted, float]:
     dataset, device = open_dataset("phantom", None), torch.device("cpu")
     volumes = [volume for case in dataset.split.train[:7] for volume in dataset.read(case, labels=True)][:7]
     engine = Engine(RegistrationConfig(), device)
-    prepared = [prepare(volume, device) for volume in (*volumes[:6], volumes[6])]
+    prepared = [prepare(volume, device) for volume in volumes]  # the last is the target
     with Counted(H200) as counted:
         TargetRegistration([volume.name for volume in volumes[:6]], prepared.__getitem__, engine, {}).compute("deformable")
     return counted, max(counted.seconds / REACHED, counted.calls * HOST_SECONDS) / 6
@@ -155,7 +153,6 @@ def main() -> None:
         cells = [f"{p.operations / 1e9:.0f}", f"{p.bytes / 1e9:.1f}", str(p.calls), limit, f"{1e3 * p.seconds:.1f}"]
         cells += [f"{p.seconds * short / 60:.1f}", f"{p.seconds * protocol.steps / 60:.0f}", f"{p.held / 1e9:.1f}"]
         print(f"| {selection.variant} | {' | '.join(cells)} |", flush=True)
-        print(selection.variant, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, file=sys.stderr)
     counted, seconds = of_a_pair()
     took = ", ".join(f"{pairs * seconds:.0f}" for pairs in (276, 828, 1764))
     print(
