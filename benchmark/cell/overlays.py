@@ -13,7 +13,7 @@ from benchmark.cell.evaluation import predict
 from benchmark.cell.experiment import finished_method
 from benchmark.ground.errors import BadInput
 from benchmark.records.identity import Cell
-from benchmark.records.schema import BadRecord, read_cell
+from benchmark.records.schema import BadRecord
 from benchmark.records.store import WEIGHTS, CellFolder, Store
 from benchmark.records.table import Records
 from datasets.dataset import Volume
@@ -86,7 +86,7 @@ def _cell(field: Field, variant: str, run: tuple[int, int], cells: pd.DataFrame,
         folder = CellFolder(store.root / row.dataset / row.method / row.cell)
         if folder.done("cell.json", WEIGHTS):
             with contextlib.suppress(BadRecord):  # of another version
-                return read_cell(folder.path / "cell.json"), store
+                return folder.cell(), store
     raise BadInput(
         f"--overlays: no store holds the weights of {row.cell} ({variant}) whole and readable; expected them; run it again"
     )

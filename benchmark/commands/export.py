@@ -23,29 +23,36 @@ class Form(StrEnum):
     """What an export is."""
 
     records = "records"
+    parquet = "parquet"
     tensorboard = "tensorboard"
 
 
 @command(
     epilog="Examples:\n\n`python -m benchmark export --store runs --out results`\n\n"
     "`python -m benchmark report --store results`\n\n"
+    "`python -m benchmark export --store runs --out results.parquet --to parquet`\n\n"
     "`python -m benchmark export --store runs --out events --to tensorboard`"
 )
 def export(
-    out_folder: Annotated[Path, typer.Option("--out", help="Where to write; an earlier export there is brought up to date.")],
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Where to write; an earlier export there is brought up to date, a file written anew.")
+    ],
     store: StoreOption = Path("runs"),
-    to: Annotated[Form, typer.Option(help="records, or tensorboard: event files of curves and scores.")] = Form.records,
+    to: Annotated[
+        Form, typer.Option(help="records: folders; parquet: one file of them; tensorboard: event files of curves and scores.")
+    ] = Form.records,
 ) -> None:
     """Copy the records of a store, without weights, caches and pictures: small enough for git, and a store to report, track and run."""
     if to is Form.tensorboard:
         _to_tensorboard(store, out_folder)
         return
     from benchmark.records.exchange import export as copy
+    from benchmark.records.exchange import pack
     from benchmark.records.store import Store
     from benchmark.study.display import StageDisplay
 
     with StageDisplay(err, "exporting", "cells") as stage:
-        outcome = copy(Store(store), out_folder, stage.tell)
+        outcome = (pack if to is Form.parquet else copy)(Store(store), out_folder, stage.tell)
     if exchanged(outcome, out_folder):
         raise typer.Exit(1)
 

@@ -19,7 +19,7 @@ from benchmark.commands.options import (
     "`python -m benchmark import laptop cluster --store all`",
 )
 def import_stores(
-    sources: Annotated[list[Path], typer.Argument(help="Stores or exports to take cells from.")],
+    sources: Annotated[list[Path], typer.Argument(help="Stores or exports, folders or files, to take cells from.")],
     store: StoreOption = Path("runs"),
 ) -> None:
     """Bring the cells of other stores into one; what contradicts what is there (same cell and code, other numbers) is named and refused."""

@@ -94,10 +94,10 @@ def _measured() -> dict[str, list[str]]:
 def _list_cells(store: Path) -> None:
     from rich.markup import escape
 
+    from benchmark.records.packed import opened
     from benchmark.records.status import counts, statuses
-    from benchmark.records.store import Store
 
-    found, unreadable = statuses(Store(store))
+    found, unreadable = statuses(opened(store))
     rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.title, f"{s.cell}", s.note) for s in found]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     colours = {"done": "green", "outdated": "yellow", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}

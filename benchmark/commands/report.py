@@ -23,7 +23,8 @@ class CodeChoice(StrEnum):
 )
 def report(
     stores: Annotated[
-        list[Path] | None, typer.Option("--store", help="Folder of records; may come again to merge several.  [default: runs]")
+        list[Path] | None,
+        typer.Option("--store", help="Folder or file of records; may come again to merge several.  [default: runs]"),
     ] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Where to write.  [default: report in the first store]")
@@ -41,7 +42,7 @@ def report(
 ) -> None:
     """Write the report of a store, finished or not: one HTML page, tables (CSV, Markdown, LaTeX, Parquet) and figures."""
     from benchmark.records.ablations import remembered
-    from benchmark.records.store import Store
+    from benchmark.records.packed import opened as open_store
     from benchmark.records.table import collect
     from benchmark.study.grid import parse_numbers
     from reports.tables.leaderboard_forms import to_terminal
@@ -49,7 +50,7 @@ def report(
     from reports.tables.tuning import to_terminal as tuned
     from reports.writing.report import write_report
 
-    opened = [Store(path) for path in stores or [Path("runs")]]
+    opened = [open_store(path) for path in stores or [Path("runs")]]
     records = collect(*opened, code=code.value)
     for left_out in records.notes:
         note(f"note: {left_out}")

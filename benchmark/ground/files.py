@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from benchmark.ground.errors import DiskFull
@@ -95,20 +96,28 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     Raises:
         DiskFull: the old file is still there then.
     """
+    with written_atomically(path, durable) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_atomically(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """As ``write_atomically``, for what is written piece by piece."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # process numbers repeat on other machines and in containers
     with disk_full_is_told(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
-                file.write(content)
+                yield file
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
             make_way(path)
             os.replace(temporary, path)
-        except OSError as error:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
-            error.filename, error.filename2 = str(path), None  # what the user knows of
+            if isinstance(error, OSError):
+                error.filename, error.filename2 = str(path), None  # what the user knows of
             raise
 
 

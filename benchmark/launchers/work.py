@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from benchmark.records.store import BUSY, CellFolder, Store
+from benchmark.records.leases import BUSY
+from benchmark.records.store import CellFolder, Store
 
 if TYPE_CHECKING:
     from benchmark.cell.training import Progress

@@ -15,7 +15,7 @@ from pydantic import Field, RootModel, model_validator
 from benchmark.ground.files import safe_name, write_atomically
 from benchmark.ground.grammar import KEY
 from benchmark.records.identity import digest
-from benchmark.records.schema import BadRecord, Line, Name, read
+from benchmark.records.schema import BadRecord, Line, Name, parse
 from benchmark.records.store import Store
 
 FOLDER = "ablations"
@@ -65,23 +65,23 @@ def remembered(*stores: Store, tell: Callable[[str], None]) -> list[Ablation]:
     """Every ablation that the stores remember, each once. tell: called with a sentence on each file that is none, and is left out."""
     found = {}
     for store in stores:
-        for path in sorted((store.root / FOLDER).glob("*.json")):
+        for path, content in store.texts(FOLDER):
             try:
-                found[path.name] = _read(path)
-            except (OSError, BadRecord) as error:
-                reason = f"{path} cannot be read ({error.strerror})" if isinstance(error, OSError) else error
-                tell(f"left out: {reason}")
+                found[path.name] = _parse(path, content)
+            except BadRecord as error:
+                tell(f"left out: {error}")
     return list(found.values())
 
 
-def _read(path: Path) -> Ablation:
+def _parse(path: Path, content: bytes | OSError) -> Ablation:
     """What a file of FOLDER holds.
 
     Raises:
-        OSError: it cannot be read.
-        BadRecord: it is no ablation, or another one than its name says.
+        BadRecord: it cannot be read, is no ablation, or another one than its name says.
     """
-    found = read(_Remembered, path).root
+    if isinstance(content, OSError):
+        raise BadRecord(f"{path} cannot be read ({content.strerror})")
+    found = parse(_Remembered, content, path).root
     named = re.search(r"-([0-9a-f]{12})$", path.stem)
     if named and named[1] != digest(asdict(found)):
         raise BadRecord(f"{path} is not as it was written; the same `ablate` command writes it again")

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import checksum, read_plain
+from benchmark.ground.files import checksum
 from benchmark.ground.redaction import for_travel
-from benchmark.records.ablations import remember, remembered
-from benchmark.records.schema import BadRecord, read_cell
-from benchmark.records.store import ABSENT, BEST, DONE, KEPT, WEIGHTS, CellFolder, Store
+from benchmark.records.ablations import FOLDER, remember, remembered
+from benchmark.records.packed import Packed, opened, written
+from benchmark.records.schema import BadRecord
+from benchmark.records.store import ABSENT, BEST, DONE, KEPT, SMALL, WEIGHTS, CellFolder, Store
 
 KEPT_BYTES = 200
-SMALL = ("cell.json", "history.csv", "cases.csv", "record.json")
 
 
 @dataclass
@@ -47,6 +47,29 @@ def export(store: Store, out: Path, tell: Callable[[int, int], None] = lambda do
     return _merge(store, out, tell, with_weights=False)
 
 
+def pack(store: Store, file: Path, tell: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
+    """Write the records of ``store`` to one ``file``, anew, without what ``export`` leaves out of them.
+
+    Raises:
+        BadInput: there is no such store, or something that is no such file stands in its place.
+    """
+    store.expect()
+    if file.exists():
+        Packed(file).expect()
+    folders, outcome = store.planned(), Outcome()
+    with written(file, store.texts(FOLDER)) as add:
+        for number, folder in enumerate(folders, 1):
+            try:
+                _check(folder)
+                add(folder.path.parts[-3:], _travelling_files(folder, with_weights=False))
+                outcome.added += 1
+            except BadRecord as error:
+                outcome.refused.append(str(error))
+            tell(number, len(folders))
+    outcome.refused += _linked(store)
+    return outcome
+
+
 def merge(source: Path, store: Store, tell: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
     """Bring the cells of the store or export ``source`` into ``store``. Of a cell that both have, a finished outcome goes before an
     unfinished one, the newer code before the older; one of the same code with other numbers is refused.
@@ -54,12 +77,11 @@ def merge(source: Path, store: Store, tell: Callable[[int, int], None] = lambda 
     Raises:
         BadInput: there is no such store, or both are the same.
     """
-    return _merge(Store(source), store.root, tell, with_weights=True)
+    return _merge(opened(source), store.root, tell, with_weights=True)
 
 
 def _merge(source: Store, target: Path, tell: Callable[[int, int], None], with_weights: bool) -> Outcome:
-    if not source.root.is_dir():
-        raise BadInput(f"there is no folder {source.root}; expected a store that `run` or `export` has written")
+    source.expect()
     if target.exists() and (not target.is_dir() or target.samefile(source.root)):
         raise BadInput(f"{target} cannot take the records of {source.root}; expected another folder")
     folders, outcome = source.planned(), Outcome()
@@ -69,7 +91,7 @@ def _merge(source: Store, target: Path, tell: Callable[[int, int], None], with_w
         except BadRecord as error:
             outcome.refused.append(str(error))
         tell(number, len(folders))
-    outcome.refused += [f"{path} is reached by a link, and links in a store are not followed" for path in source.linked()]
+    outcome.refused += _linked(source)
     for ablation in remembered(source, tell=outcome.refused.append):
         remember(ablation, Store(target))
     return outcome
@@ -81,10 +103,7 @@ def _take(mine: CellFolder, theirs: CellFolder, outcome: Outcome, with_weights: 
     Raises:
         BadRecord: it is damaged, stands in the place of another cell, or contradicts what is there.
     """
-    _check_place(mine)
-    damaged = mine.damaged()
-    if damaged:
-        raise BadRecord(f"{mine.path / damaged[0]} is not as it was written")
+    _check(mine)
     rank, old_rank = _rank(mine), _rank(theirs)
     if rank[0] == old_rank[0] == 2:
         same_code = (mine.record() or {}).get("code_hash") == (theirs.record() or {}).get("code_hash")
@@ -101,7 +120,8 @@ def _take(mine: CellFolder, theirs: CellFolder, outcome: Outcome, with_weights: 
         if hold is None:
             raise BadRecord(f"{theirs.path} is being run by another command; repeat this one when it has ended")
         theirs.clear(DONE, KEPT, "record.json")
-        _copy(mine, theirs, with_weights)
+        for name, content in _travelling_files(mine, with_weights).items():
+            theirs.write(name, content)
     (theirs.path / ".lease").unlink(missing_ok=True)
     if old_rank[0] == 0:
         outcome.added += 1
@@ -109,10 +129,15 @@ def _take(mine: CellFolder, theirs: CellFolder, outcome: Outcome, with_weights: 
         outcome.renewed += 1
 
 
-def _check_place(folder: CellFolder) -> None:
-    """Raise BadRecord unless the folder's cell belongs where it stands: names from a file become no path elsewhere."""
+def _linked(store: Store) -> list[str]:
+    """A sentence on each cell to which only a link leads."""
+    return [f"{path} is reached by a link, and links in a store are not followed" for path in store.linked()]
+
+
+def _check(folder: CellFolder) -> None:
+    """Raise BadRecord unless the cell is as it was written and belongs where it stands: names from a file become no path elsewhere."""
     try:
-        cell = read_cell(folder.path / "cell.json")
+        cell = folder.cell()
     except OSError:
         raise BadRecord(f"{folder.path / 'cell.json'} is not there") from None
     here = folder.path.parts[-3:]
@@ -124,11 +149,14 @@ def _check_place(folder: CellFolder) -> None:
         name = cell.id
     if name != here[2]:
         raise BadRecord(f"{folder.path} holds the cell {name}, which does not belong there")
+    damaged = folder.damaged()
+    if damaged:
+        raise BadRecord(f"{folder.path / damaged[0]} is not as it was written")
 
 
 def _rank(folder: CellFolder) -> tuple[int, str]:
     """What goes before what: nothing, a plan or failure, a finished cell; then the newer."""
-    if not (folder.path / "cell.json").exists():
+    if not folder.has("cell.json"):
         return 0, ""
     record = folder.record()
     if record is None:
@@ -138,28 +166,33 @@ def _rank(folder: CellFolder) -> tuple[int, str]:
 
 def _difference(mine: CellFolder, theirs: CellFolder) -> str:
     """The first number in which two outcomes of one cell differ, in words; empty where there is none."""
-    ours, other = ((folder.path / "cases.csv").read_text(encoding="utf-8") for folder in (mine, theirs))
+    ours, other = (folder.read("cases.csv").decode() for folder in (mine, theirs))
     if ours == other:
         return ""
     pairs = zip(ours.splitlines(), other.splitlines(), strict=False)
     return next((f"{a} against {b}" for a, b in pairs if a != b), "one has more lines in cases.csv")
 
 
-def _copy(mine: CellFolder, theirs: CellFolder, with_weights: bool) -> None:
-    sums: dict[str, str] = json.loads(read_plain(mine.path / DONE)) if mine.done() else {}
-    for name in sums or [name for name in SMALL if (mine.path / name).exists()]:
-        content = _content(mine, name) if name not in (WEIGHTS, BEST) or with_weights else None
+def _travelling_files(folder: CellFolder, with_weights: bool) -> dict[str, bytes]:
+    """The cell's files as they travel, by name, its checksums last.
+
+    Raises:
+        BadRecord: one cannot be read.
+    """
+    sums: dict[str, str] = json.loads(folder.read(DONE)) if folder.done() else {}
+    files = {}
+    for name in sums or [name for name in SMALL if folder.has(name)]:
+        content = _content(folder, name) if name not in (WEIGHTS, BEST) or with_weights else None
         if content is None:
             sums[name] = ABSENT + sums[name].removeprefix(ABSENT)
             continue
         if name == "record.json":
             content = json.dumps(_travelling(json.loads(content)), indent=1).encode()
             sums |= {name: checksum(content)} if sums else {}
-        theirs.write(name, content)
+        files[name] = content
     with contextlib.suppress(OSError):
-        theirs.write(KEPT, read_plain(mine.path / KEPT, KEPT_BYTES))
-    if sums:
-        theirs.write(DONE, json.dumps(sums, indent=1))
+        files[KEPT] = folder.read(KEPT, KEPT_BYTES)
+    return files | ({DONE: json.dumps(sums, indent=1).encode()} if sums else {})
 
 
 def _content(folder: CellFolder, name: str) -> bytes | None:
@@ -169,7 +202,7 @@ def _content(folder: CellFolder, name: str) -> bytes | None:
         BadRecord: it is a folder or link, or cannot be read.
     """
     try:
-        return read_plain(folder.path / name)
+        return folder.read(name)
     except FileNotFoundError:
         return None
     except OSError as error:

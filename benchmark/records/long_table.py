@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,23 +52,23 @@ class LongTable:
         """
         places = np.full(self._end, -1, np.int32)
         places[list(cells)] = np.arange(len(cells))
-        cell = places[self._joined("cell", np.int32)]
+        cell = places[self._joined("cell")]
         chosen = slice(None) if (cell >= 0).all() else cell >= 0
         columns = {"cell": pd.Categorical.from_codes(cell[chosen], categories=pd.Index(list(cells.values()), dtype=str))}
         for name in TEXTS:
             texts = pd.Index(list(self._numbers[name]), dtype=str)
             order = texts.argsort()
-            ranks = np.empty(len(texts), np.int32)
+            ranks = np.empty(len(texts), _small(len(texts)))
             ranks[order] = np.arange(len(texts))
-            codes = ranks[self._joined(name, np.int32)[chosen]]
+            codes = ranks[self._joined(name)[chosen]]
             columns[name] = pd.Categorical.from_codes(codes, categories=texts[order])
             if not isinstance(chosen, slice):
                 columns[name] = columns[name].remove_unused_categories()
-        return pd.DataFrame(columns | {"value": self._joined("value", np.float64)[chosen]})
+        return pd.DataFrame(columns | {"value": self._joined("value")[chosen]}, copy=False)
 
-    def _joined(self, name: str, kind: type) -> np.ndarray:
+    def _joined(self, name: str) -> np.ndarray:
         parts = self._parts.pop(name)
-        return np.concatenate(parts).astype(kind, copy=False) if parts else np.empty(0, kind)
+        return np.concatenate(parts) if parts else np.empty(0, np.float64 if name == "value" else np.int32)
 
     def _take(self) -> None:
         """Read what waits; where something of it is no table, each alone."""
@@ -90,8 +91,12 @@ class LongTable:
         for name in TEXTS:
             known, found = self._numbers[name], table[name].cat
             numbers = [known.setdefault(text, len(known)) for text in found.categories]
-            kind = np.int16 if len(known) < 2**15 else np.int32
-            self._parts[name].append(np.array(numbers, kind)[found.codes])
+            self._parts[name].append(np.array(numbers, _small(len(known)))[found.codes])
+
+
+def _small(count: int) -> type[np.signedinteger[Any]]:
+    """The smallest type that numbers so many categories, as pandas chooses it."""
+    return np.int8 if count < 2**7 else np.int16 if count < 2**15 else np.int32
 
 
 def _lines(content: bytes, file: Path) -> bytes:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.ground import registry
-from benchmark.ground.files import read_plain
 from benchmark.ground.redaction import for_records
 from benchmark.records.fingerprint import UNKNOWN, Code
 from benchmark.records.identity import Cell, Spent, Trial, digest
@@ -98,18 +97,12 @@ class Note(BaseModel):
     code: Hash = UNKNOWN
 
 
-def read(model: type[T], path: Path) -> T:
+def parse(model: type[T], content: bytes, path: Path) -> T:
     """The content of a JSON file of a store.
 
     Raises:
-        OSError: it is not there, or cannot be read.
-        BadRecord: it is not what ``model`` says.
+        BadRecord: it is not what ``model`` says; the message names ``path``.
     """
-    return parse(model, read_plain(path, MAX_BYTES + 1), path)
-
-
-def parse(model: type[T], content: bytes, path: Path) -> T:
-    """As ``read``, of content that was read already."""
     if len(content) > MAX_BYTES:
         raise BadRecord(f"{path} has more than {MAX_BYTES} bytes")
     try:
@@ -118,11 +111,6 @@ def parse(model: type[T], content: bytes, path: Path) -> T:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BadRecord(f"{path}: {where or 'the whole'}: {first['msg'].lower()}") from None
-
-
-def read_cell(path: Path) -> Cell:
-    """The cell of a ``cell.json``; raises as ``read``."""
-    return read(Cell, path)
 
 
 def describe_cell(cell: Cell) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.wording import duration
 from benchmark.records.fingerprint import what_changed
 from benchmark.records.identity import Cell
-from benchmark.records.schema import BadRecord, read_cell
+from benchmark.records.schema import BadRecord
 from benchmark.records.store import CellFolder, Store
 
 STATES = ("done", "outdated", "running", "failed", "damaged", "to do")
@@ -33,12 +33,11 @@ def statuses(store: Store) -> tuple[list[Status], list[str]]:
     Raises:
         BadInput: there is no such store.
     """
-    if not store.root.is_dir():
-        raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+    store.expect()
     found, unreadable = [], [f"{path} is reached by a link, and links in a store are not followed" for path in store.linked()]
     for folder in store.planned():
         try:
-            cell = read_cell(folder.path / "cell.json")
+            cell = folder.cell()
         except FileNotFoundError:
             unreadable.append(f"{folder.path / 'cell.json'} is not there")
         except (OSError, BadRecord) as error:

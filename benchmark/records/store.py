@@ -11,20 +11,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from benchmark.ground.errors import BadInput
 from benchmark.ground.files import checksum, disk_full_is_told, make_way, read_plain, set_aside, write_atomically
 from benchmark.records.fingerprint import Code
 from benchmark.records.identity import Cell
-from benchmark.records.schema import MAX_BYTES, BadRecord, Note, Record, parse, read
+from benchmark.records.leases import BUSY, LEASE_FILE, Hold, is_held, lease
+from benchmark.records.schema import MAX_BYTES, BadRecord, Note, Record, parse
 
 DONE, CHECKPOINT, PROGRESS, KEPT, LEFT = ".done", "checkpoint", ".progress", ".kept", ".left"
 WEIGHTS, BEST = "model.safetensors", "best.safetensors"
@@ -33,42 +30,13 @@ WEIGHTS, BEST = "model.safetensors", "best.safetensors"
 FILES = {"cell.json", "history.csv", WEIGHTS, BEST, "cases.csv", "record.json"}
 """What a finished cell consists of; other names count for nothing, whatever its ``.done`` says."""
 
-LEASE_BYTES = 4096
+SMALL = ("cell.json", "history.csv", "cases.csv", "record.json")
+"""What travels of a cell."""
+
 ABSENT = "absent:"
 """Before the checksum of a file that was left behind when its cell was exported."""
 
 CASE_COLUMNS = ["test_set", "case", "volume", "class", "network", "selection", "metric", "value"]
-
-
-LEASE = "BENCHMARK_LEASE_SECONDS"
-"""Environment variable: without a sign of life for this long, a cell's holder on another machine counts as dead."""
-
-BUSY = (filelock.Timeout, getattr(filelock, "LeaseSettingsMismatch", filelock.Timeout))
-"""What acquiring a lease raises where another has it, and where another of a different length came between reading and acquiring."""
-
-
-def _lease_seconds(path: Path) -> float:
-    """The length that the lease at ``path`` names, for all who want a cell must go by the same; that of LEASE or 60 where there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        named = re.search(r"^duration=([\d.]+)$", read_plain(path, LEASE_BYTES).decode(), re.MULTILINE)
-        if named and float(named[1]) > 0:
-            return float(named[1])
-    text = os.environ.get(LEASE, "60")
-    if not re.fullmatch(r"\d+(\.\d+)?", text) or not float(text):
-        raise BadInput(f"{LEASE} is {text!r}; expected seconds, such as 60")
-    return float(text)
-
-
-class Hold:
-    """A cell that this process holds. ``lost``: it was silent for so long (paused, cut off) that another process may have taken over."""
-
-    def __init__(self, lock: Any) -> None:
-        self._lock = lock
-
-    @property
-    def lost(self) -> bool:
-        """Whether to leave the cell alone from now on."""
-        return getattr(self._lock, "compromise", None) is not None
 
 
 @dataclass(frozen=True)
@@ -82,6 +50,14 @@ class CellFolder:
         """The exact state for resuming; gone once the cell is finished."""
         return self.path / CHECKPOINT
 
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """One of the cell's files, or its first ``most`` bytes; raises OSError as ``read_plain``."""
+        return read_plain(self.path / name, most)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file of the cell."""
+        return (self.path / name).exists()
+
     def done(self, *names: str, replaces: str | None = None) -> bool:
         """Whether the cell is finished and every file, or those named, is as it was written; and is not the outcome ``replaces`` (a
         ``stamp``), which is to be made again.
@@ -91,7 +67,7 @@ class CellFolder:
     def stamp(self) -> str | None:
         """What tells a cell's outcome from any other of it; None where it is not finished."""
         try:
-            return checksum(read_plain(self.path / DONE, MAX_BYTES))
+            return checksum(self.read(DONE, MAX_BYTES))
         except OSError:
             return None
 
@@ -112,7 +88,7 @@ class CellFolder:
     def _left(self) -> dict[str, Any]:
         """Of weights, their checksum and ``_state`` when the cell ended."""
         with contextlib.suppress(OSError, ValueError, RecursionError):
-            found = json.loads(read_plain(self.path / LEFT, MAX_BYTES))
+            found = json.loads(self.read(LEFT, MAX_BYTES))
             return found if isinstance(found, dict) else {}
         return {}
 
@@ -129,7 +105,7 @@ class CellFolder:
         sums = self._sums() or {}
         for name in names:
             try:
-                contents[name] = read_plain(self.path / name)
+                contents[name] = self.read(name)
             except OSError:
                 return None
             if checksum(contents[name]) != sums.get(name, "").removeprefix(ABSENT):
@@ -139,7 +115,7 @@ class CellFolder:
     def _sums(self) -> dict[str, str] | None:
         """The checksums of a finished cell's files; none where they cannot be read, None where it is not finished."""
         try:
-            content = read_plain(self.path / DONE, MAX_BYTES)
+            content = self.read(DONE, MAX_BYTES)
         except OSError:
             return None
         try:
@@ -151,7 +127,7 @@ class CellFolder:
 
     def _is_whole(self, name: str, expected: str, may_be_absent: bool) -> bool:
         try:
-            return checksum(read_plain(self.path / name)) == expected.removeprefix(ABSENT)
+            return checksum(self.read(name)) == expected.removeprefix(ABSENT)
         except FileNotFoundError:
             return may_be_absent and expected.startswith(ABSENT)
         except OSError:
@@ -164,7 +140,7 @@ class CellFolder:
             OSError: there is none (yet).
             BadRecord: it is no record; the message names it.
         """
-        return _plain(read(Record, self.path / "record.json"))
+        return self.parse_record(self.read("record.json", MAX_BYTES + 1))
 
     def parse_record(self, content: bytes) -> dict[str, Any]:
         """As ``read_record``, of content that was read already.
@@ -173,6 +149,10 @@ class CellFolder:
             BadRecord: it is no record.
         """
         return _plain(parse(Record, content, self.path / "record.json"))
+
+    def cell(self) -> Cell:
+        """What the cell is; raises as ``read_record``."""
+        return parse(Cell, self.read("cell.json", MAX_BYTES + 1), self.path / "cell.json")
 
     def record(self) -> dict[str, Any] | None:
         """As ``read_record``; None where there is none or it is no record."""
@@ -187,35 +167,12 @@ class CellFolder:
         return Code(**record["code"]) if record and record.get("code") else None
 
     def lease(self) -> Any:
-        """The cell's lock, not taken: a file that names its holder (host, process), who gives a sign of life every third of a lease.
-
-        A dead holder on this machine is seen at once; one elsewhere when the file has not changed for a lease by the clock of who waits,
-        so that clocks may differ. An older filelock leaves it to the operating system, which works on one machine.
-        """
-        path = self.path / ".lease"
-        if hasattr(filelock, "SoftFileLease"):
-            return filelock.SoftFileLease(path, lease_duration=_lease_seconds(path), thread_local=False)
-        return filelock.FileLock(path, thread_local=False)
+        """The cell's lock, not taken (``benchmark.records.leases``)."""
+        return lease(self.path / LEASE_FILE)
 
     def held(self) -> bool:
-        """Whether a process holds the cell: a copy of its lease is asked, so that nothing in the store is taken or written.
-
-        An older filelock leaves it to the operating system, which can only be asked by taking it. Where there is no place for a copy, a
-        cell with a lease counts as held.
-        """
-        if not (self.path / ".lease").is_file():
-            return False
-        if not hasattr(filelock, "SoftFileLease"):
-            with self.lock() as hold:
-                return hold is None
-        with contextlib.suppress(OSError, *BUSY), tempfile.TemporaryDirectory() as folder:
-            copy = CellFolder(Path(folder))
-            (copy.path / ".lease").write_bytes(read_plain(self.path / ".lease", LEASE_BYTES))
-            lock = copy.lease()
-            lock.acquire(timeout=0)
-            lock.release()
-            return False
-        return True
+        """Whether a process holds the cell; nothing in the store is taken or written by asking."""
+        return is_held(self.path / LEASE_FILE)
 
     def _make(self) -> None:
         """Make the folder; a file in its place is set aside.
@@ -234,7 +191,7 @@ class CellFolder:
     def lock(self) -> Iterator[Hold | None]:
         """Hold the cell; yields None where another process holds it."""
         self._make()
-        make_way(self.path / ".lease")
+        make_way(self.path / LEASE_FILE)
         lock = self.lease()
         try:
             with disk_full_is_told(self.path):
@@ -255,7 +212,7 @@ class CellFolder:
     def progress(self) -> dict[str, Any] | None:
         """The last note of who runs the cell, or ran it when it was cut off, and how far it is."""
         try:
-            return read(Note, self.path / PROGRESS).model_dump()
+            return parse(Note, self.read(PROGRESS, MAX_BYTES + 1), self.path / PROGRESS).model_dump()
         except (OSError, BadRecord):
             return None
 
@@ -318,6 +275,11 @@ class Store:
         self.root = root
         self.cache = cache or root / "cache"
 
+    def expect(self) -> None:
+        """Raise BadInput unless the store is there."""
+        if not self.root.is_dir():
+            raise BadInput(f"--store: there is no folder {self.root}; expected a store that `run` has written")
+
     def folder(self, cell: Cell) -> CellFolder:
         """Where the cell lives."""
         return CellFolder(self.root / cell.dataset / cell.method / cell.id)
@@ -345,6 +307,14 @@ class Store:
             found = [inner for outer, led_out in found for inner in _folders(outer, led_out, names[level : level + 1])]
         cells = [pair for pair in found if any(os.path.exists(f"{pair[0]}/{name}") for name in ("cell.json", "record.json"))]
         return [(Path(path), led_out) for path, led_out in sorted(cells)]
+
+    def texts(self, folder: str) -> Iterator[tuple[Path, bytes | OSError]]:
+        """The JSON files in a folder of the store, or why one cannot be read."""
+        for path in sorted((self.root / folder).glob("*.json")):
+            try:
+                yield path, read_plain(path, MAX_BYTES + 1)
+            except OSError as error:
+                yield path, error
 
     @property
     def registrations(self) -> Path:

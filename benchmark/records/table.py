@@ -8,12 +8,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from benchmark.ground.errors import BadInput
 from benchmark.ground.grammar import as_typed
 from benchmark.records.fingerprint import UNKNOWN
 from benchmark.records.folds import as_runs
 from benchmark.records.long_table import LongTable
-from benchmark.records.schema import BadRecord, describe_cell, read_cell
+from benchmark.records.schema import BadRecord, describe_cell
 from benchmark.records.store import KEPT, CellFolder, Store
 
 NOT_IN_TABLE = ("environment", "labelled", "traceback", "version", "effective")
@@ -59,8 +58,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     found: dict[tuple[str, str], tuple[dict[str, Any], CellFolder]] = {}
     metrics, numbers, damaged, notes = LongTable(), dict[CellFolder, int](), dict[int, str](), list[str]()
     for store in stores:
-        if not store.root.is_dir():
-            raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+        store.expect()
         notes += [f"left out: {path} is reached by a link, and links in a store are not followed" for path in store.linked()]
         for folder in store.planned():
             try:
@@ -112,12 +110,12 @@ def _row(folder: CellFolder) -> tuple[dict[str, Any], bytes]:
         record = None
     if record is None or (record["outcome"] == "done" and not whole):
         try:
-            record = describe_cell(read_cell(folder.path / "cell.json")) | {"outcome": "unfinished"}
+            record = describe_cell(folder.cell()) | {"outcome": "unfinished"}
         except OSError as error:
             raise BadRecord(f"{folder.path} cannot be read ({error.strerror})") from None
     elif "code" not in record:
         record["code_hash"] = UNKNOWN
-    more = {"kept": (folder.path / KEPT).exists(), "machine": _machine(record.get("environment") or {})}
+    more = {"kept": folder.has(KEPT), "machine": _machine(record.get("environment") or {})}
     row = {"code_hash": UNKNOWN, "ended": ""} | {k: v for k, v in record.items() if k not in NOT_IN_TABLE} | more
     return row, whole["cases.csv"] if whole and row["outcome"] == "done" else b""
 

@@ -27,7 +27,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.files import checksum, read_plain
 from benchmark.records.fingerprint import Code, what_changed
 from benchmark.records.identity import Cell
-from benchmark.records.schema import MAX_BYTES, BadRecord, read_cell
+from benchmark.records.schema import MAX_BYTES, BadRecord
 from benchmark.records.store import WEIGHTS, CellFolder, Store
 from datasets.prepared import Prepared
 
@@ -97,8 +97,7 @@ def the_cell(store: Store, wanted: str | None) -> tuple[Cell, str]:
     Raises:
         BadInput: there is no such cell, or nothing tells which is best.
     """
-    if not store.root.is_dir():
-        raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+    store.expect()
     if wanted is not None:
         return _read(folder := _found(store, wanted)), f"cell {folder.path.name}"
     scored = []
@@ -129,7 +128,7 @@ def _read(folder: CellFolder) -> Cell:
             f"{folder.path} is not finished, or its weights are not there or not as they were written; expected them; run it again"
         )
     try:
-        return read_cell(folder.path / "cell.json")
+        return folder.cell()
     except BadRecord as error:
         raise BadInput(f"{error}; expected a cell of this version; run it again") from None
 
@@ -139,7 +138,7 @@ def runs_like(store: Store, cell: Cell) -> list[Cell]:
     found = [cell]
     for folder in store.planned():
         try:
-            other = read_cell(folder.path / "cell.json")
+            other = folder.cell()
         except (OSError, BadRecord):
             continue
         if other.id != cell.id and _variant(other) == _variant(cell) and folder.done("cell.json", "record.json", WEIGHTS):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmark.ground.errors import BadInput
 from benchmark.ground.ranges import distribution
 from benchmark.records.identity import Cell
-from benchmark.records.schema import BadRecord, read_cell
+from benchmark.records.schema import BadRecord
 from benchmark.records.scores import mean_scores
 from benchmark.records.store import CellFolder, Store
 from benchmark.study.pruning import Floors
@@ -142,7 +142,7 @@ class SpaceStudy:
         found: dict[int, Cell] = {}
         for path in sorted(self.store.root.glob(f"*/{self.space.base.method}/*/cell.json")):
             try:
-                cell = read_cell(path)
+                cell = CellFolder(path.parent).cell()
             except (OSError, BadRecord):
                 continue
             about = cell.trial

@@ -23,7 +23,7 @@ from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
 from benchmark.records.fingerprint import is_current
 from benchmark.records.identity import Cell
-from benchmark.records.schema import BadRecord, describe_cell, read_cell
+from benchmark.records.schema import BadRecord, describe_cell
 from benchmark.records.store import BEST, CASE_COLUMNS, WEIGHTS, CellFolder, Store
 from datasets.contents import read_through
 from datasets.dataset import Dataset
@@ -62,8 +62,7 @@ def finished(store: Store, sample: int | None) -> list[CellFolder]:
     Raises:
         BadInput: there is no such store, or nothing in it is finished.
     """
-    if not store.root.is_dir():
-        raise BadInput(f"--store: there is no folder {store.root}; expected a store that `run` has written")
+    store.expect()
     done = [folder for folder in store.planned() if folder.damaged() is not None]
     if not done:
         raise BadInput(f"--store: {store.root} holds no finished cell; expected some; `run` first")
@@ -110,7 +109,7 @@ def _verify(
     damaged = {*(folder.damaged() or []), *(folder.damaged(*FILES) or [])} - (set() if weights else {WEIGHTS, BEST})
     verdict.problems += [f"{name} is not as it was written" for name in sorted(damaged)]
     try:
-        cell, record = read_cell(folder.path / "cell.json"), folder.read_record()
+        cell, record = folder.cell(), folder.read_record()
         table = _table(folder.path / "cases.csv")
     except (OSError, ValueError, TypeError, BadRecord) as error:
         verdict.problems.append(f"a file cannot be read ({str(error).splitlines()[0]})")

@@ -61,13 +61,18 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_an_export_is_a_store_of_records_alone(tmp_path: Path) -> None:
-    store, out = Store(tmp_path / "runs"), tmp_path / "out"
+def fill(store: Store) -> None:
+    """A finished cell, one that has not run, and a failed one."""
     finish(store, cell(0))
     store.folder(cell(1)).plan(cell(1))
     failed = describe_cell(cell(2)) | {"outcome": "failed", "error": "E: in /home/alice/x"}
     store.folder(cell(2)).plan(cell(2))
     store.folder(cell(2)).write("record.json", json.dumps(failed))
+
+
+def test_an_export_is_a_store_of_records_alone(tmp_path: Path) -> None:
+    store, out = Store(tmp_path / "runs"), tmp_path / "out"
+    fill(store)
     (store.root / "cache").mkdir()
     (store.root / "cache" / "x.h5").write_bytes(b"patients")
     assert str(export(store, out)) == "3 added, 0 renewed, 0 there already"
