@@ -98,12 +98,15 @@ def _list_cells(store: Path) -> None:
     from benchmark.records.status import counts, statuses
 
     found, unreadable = statuses(opened(store))
-    rows = [(s.state, s.cell.id, s.cell.dataset, s.cell.protocol.title, f"{s.cell}", s.note) for s in found]
+    rows = [(s.state, s.folder.path.name, s.about.dataset, s.about.protocol, s.about.text, s.note) for s in found]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     colours = {"done": "green", "outdated": "yellow", "running": "cyan", "failed": "red", "damaged": "red", "to do": "yellow"}
     for state, *texts in rows:
         line = "  ".join(text.ljust(width) for text, width in zip(texts, [*widths[1:], 0], strict=True)).rstrip()
-        out.print(f"[{colours[state]}]{state.ljust(widths[0])}[/]  {escape(line)}", highlight=False, soft_wrap=True)
+        if out.color_system is None:  # a pipe: a hundred thousand lines at once
+            print(f"{state.ljust(widths[0])}  {line}", file=out.file)
+        else:
+            out.print(f"[{colours[state]}]{state.ljust(widths[0])}[/]  {escape(line)}", highlight=False, soft_wrap=True)
     for problem in unreadable:
         note(f"left out: {problem}")
     err.print(counts(found), highlight=False)

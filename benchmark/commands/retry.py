@@ -43,7 +43,7 @@ def retry(
         return
     by_dataset: dict[str, list[Cell]] = {}
     for status in chosen:
-        cell = status.cell.model_copy(update={"data": data, "command": command_line()})
+        cell = status.folder.cell().model_copy(update={"data": data, "command": command_line()})
         by_dataset.setdefault(cell.data_hash, []).append(cell)
     begin = opener(where, site)
     with stoppable():

@@ -56,7 +56,8 @@ def pack(store: Store, file: Path, tell: Callable[[int, int], None] = lambda don
     store.expect()
     if file.exists():
         Packed(file).expect()
-    folders, outcome = store.planned(), Outcome()
+    folders, linked = store.walk()
+    outcome = Outcome()
     with written(file, store.texts(FOLDER)) as add:
         for number, folder in enumerate(folders, 1):
             try:
@@ -66,7 +67,7 @@ def pack(store: Store, file: Path, tell: Callable[[int, int], None] = lambda don
             except BadRecord as error:
                 outcome.refused.append(str(error))
             tell(number, len(folders))
-    outcome.refused += _linked(store)
+    outcome.refused += linked
     return outcome
 
 
@@ -84,14 +85,15 @@ def _merge(source: Store, target: Path, tell: Callable[[int, int], None], with_w
     source.expect()
     if target.exists() and (not target.is_dir() or target.samefile(source.root)):
         raise BadInput(f"{target} cannot take the records of {source.root}; expected another folder")
-    folders, outcome = source.planned(), Outcome()
+    folders, linked = source.walk()
+    outcome = Outcome()
     for number, folder in enumerate(folders, 1):
         try:
             _take(folder, CellFolder(target / folder.path.relative_to(source.root)), outcome, with_weights)
         except BadRecord as error:
             outcome.refused.append(str(error))
         tell(number, len(folders))
-    outcome.refused += _linked(source)
+    outcome.refused += linked
     for ablation in remembered(source, tell=outcome.refused.append):
         remember(ablation, Store(target))
     return outcome
@@ -127,11 +129,6 @@ def _take(mine: CellFolder, theirs: CellFolder, outcome: Outcome, with_weights: 
         outcome.added += 1
     else:
         outcome.renewed += 1
-
-
-def _linked(store: Store) -> list[str]:
-    """A sentence on each cell to which only a link leads."""
-    return [f"{path} is reached by a link, and links in a store are not followed" for path in store.linked()]
 
 
 def _check(folder: CellFolder) -> None:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
+from benchmark.ground.files import file_checksum
 from benchmark.records.identity import Cell, digest
 
 HARNESS = 2
@@ -95,6 +96,18 @@ def what_changed(cell: Cell, code: Code | None) -> str:
 def is_current(cell: Cell, code: Code | None) -> bool:
     """Whether ``code``, which made the cell, is what would make it now; raises as ``what_changed``."""
     return not what_changed(cell, code)
+
+
+@cache
+def sources() -> str:
+    """Hash of all code of this project: while it is the same, so is what ``what_changed`` says of a cell of one of its methods."""
+    contents = []
+    for package in (*HARNESS_PACKAGES, "methods"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None and spec.submodule_search_locations
+        root = Path(spec.submodule_search_locations[0])
+        contents += [f"{path.relative_to(root.parent)} {file_checksum(path)}" for path in sorted(root.rglob("*.py"))]
+    return digest(contents)
 
 
 def method_code(name: str) -> str:

@@ -87,8 +87,8 @@ class Packed(Store):
             self._starts.append(self._starts[-1] + file.metadata.row_group(number).num_rows)
         self._file = file
 
-    def planned(self) -> list[CellFolder]:
-        """As of a folder; a row that names no place for a cell is not taken.
+    def walk(self) -> tuple[list[CellFolder], list[str]]:
+        """As of a folder, where no link is in the way; a row that names no place for a cell is not taken.
 
         Raises:
             BadInput: there is one.
@@ -98,11 +98,7 @@ class Packed(Store):
         for place in places:
             if not all(isinstance(part, str) and re.fullmatch(r"[A-Za-z0-9_\-]{1,200}", part) for part in place):
                 raise BadInput(f"{self.root}: {place!r} is no dataset, method and id of a cell; expected {WHAT}")
-        return [PackedCell(self.root.joinpath(*place), self, row) for row, place in enumerate(places)]
-
-    def linked(self) -> list[Path]:
-        """None: there are no links in a file."""
-        return []
+        return [PackedCell(self.root.joinpath(*place), self, row) for row, place in enumerate(places)], []
 
     def texts(self, folder: str) -> Iterator[tuple[Path, bytes | OSError]]:
         """As of a folder."""

@@ -11,6 +11,7 @@ from benchmark.ground.errors import BadInput
 from benchmark.ground.wording import duration
 from benchmark.records.fingerprint import what_changed
 from benchmark.records.identity import Cell
+from benchmark.records.known import About, Known
 from benchmark.records.schema import BadRecord
 from benchmark.records.store import CellFolder, Store
 
@@ -22,7 +23,7 @@ class Status:
     """A cell's state, one of STATES, and what is to be said of it: who runs it, how far it is, why it failed, which file is damaged."""
 
     folder: CellFolder
-    cell: Cell
+    about: About
     state: str
     note: str
 
@@ -34,23 +35,44 @@ def statuses(store: Store) -> tuple[list[Status], list[str]]:
         BadInput: there is no such store.
     """
     store.expect()
-    found, unreadable = [], [f"{path} is reached by a link, and links in a store are not followed" for path in store.linked()]
-    for folder in store.planned():
+    known = Known(store)
+    folders, unreadable = store.walk()
+    found = []
+    for folder in folders:
         try:
-            cell = folder.cell()
+            found.append(_status(folder, known))
         except FileNotFoundError:
             unreadable.append(f"{folder.path / 'cell.json'} is not there")
         except (OSError, BadRecord) as error:
             unreadable.append(str(error))
-        else:
-            found.append(Status(folder, cell, *_state(folder, cell)))
-    return sorted(found, key=lambda s: (s.cell.dataset, s.cell.labels, s.cell.variant, s.cell.draw, s.cell.seed)), unreadable
+    known.save()
+    return sorted(
+        found, key=lambda s: (s.about.dataset, s.about.labels, s.about.variant, s.about.draw, s.about.seed)
+    ), unreadable
 
 
 def counts(found: list[Status]) -> str:
     """How many cells are in each state."""
     numbers = Counter(status.state for status in found)
     return ", ".join(f"{numbers[state]} {state}" for state in STATES if numbers[state]) or "no cell"
+
+
+def _status(folder: CellFolder, known: Known) -> Status:
+    """A cell's status; one that is finished, and as it was when it was last looked at, is not read.
+
+    Raises:
+        OSError: it cannot be read.
+        BadRecord: it is no cell.
+    """
+    files = known.state(folder)
+    if found := known.find(folder, files):
+        about, current, note = found
+        return Status(folder, about, "done" if current else "outdated", note)
+    cell = folder.cell()
+    state, note = _state(folder, cell)
+    if state in ("done", "outdated"):
+        known.learn(folder, files, cell, state == "done", note)
+    return Status(folder, About.of(cell), state, note)
 
 
 def _state(folder: CellFolder, cell: Cell) -> tuple[str, str]:

@@ -290,11 +290,13 @@ class Store:
 
     def planned(self) -> list[CellFolder]:
         """Every cell that a command has asked for, whether it has run or not."""
-        return [CellFolder(path) for path, led_out in self._cells() if not led_out]
+        return self.walk()[0]
 
-    def linked(self) -> list[Path]:
-        """Folders of cells to which only a link leads, out of the store as like as not: they count for nothing."""
-        return [path for path, led_out in self._cells() if led_out]
+    def walk(self) -> tuple[list[CellFolder], list[str]]:
+        """As ``planned``; and a sentence on each folder of a cell to which only a link leads, out of the store as like as not."""
+        cells = self._cells()
+        linked = [f"{path} is reached by a link, and links in a store are not followed" for path, led_out in cells if led_out]
+        return [CellFolder(path) for path, led_out in cells if not led_out], linked
 
     def of_method(self, dataset: str, method: str) -> list[CellFolder]:
         """As ``planned``, of one method on one dataset."""

@@ -46,11 +46,11 @@ class Records:
         return self.select(self.cells["kind"] != "trial")
 
 
-def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Records:
+def collect(*stores: Store, code: Literal["newest", "all"] = "newest", only: set[str] | None = None) -> Records:
     """Tables of everything that stores hold; a cell that several hold counts once. Its files' checksums are held to.
 
     code: of runs of one method at one budget that different code made, only those of the newest are taken, so that no mean mixes them; or
-    all are, those of older code as variants of their own.
+    all are, those of older code as variants of their own. only: ids of cells; no other is read.
 
     Raises:
         BadInput: a store is not there.
@@ -59,8 +59,11 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest") -> Record
     metrics, numbers, damaged, notes = LongTable(), dict[CellFolder, int](), dict[int, str](), list[str]()
     for store in stores:
         store.expect()
-        notes += [f"left out: {path} is reached by a link, and links in a store are not followed" for path in store.linked()]
-        for folder in store.planned():
+        folders, linked = store.walk()
+        notes += [f"left out: {sentence}" for sentence in linked]
+        for folder in folders:
+            if only is not None and folder.path.name not in only:
+                continue
             try:
                 row, cases = _row(folder)
             except BadRecord as error:

@@ -30,6 +30,7 @@ from benchmark.launchers.dispatch import run_cells
 from benchmark.launchers.site import Site
 from benchmark.records.fingerprint import code_of, what_changed
 from benchmark.records.identity import Cell
+from benchmark.records.known import Known
 from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
 from benchmark.records.tracking import Follower, Mirror
@@ -81,16 +82,24 @@ class Session:
         self.cells = cells
         self.todo: list[Cell] = []
         self.outdated: list[Cell] = []
+        known = Known(self.store)
         for cell in cells:
             folder = self.store.folder(cell)
+            files = known.state(folder)
+            found = known.find(folder, files)
+            if self.finished != "again" and found and found[1]:
+                continue
             if folder.damaged(read_all=False) != []:
                 self.todo.append(cell)
                 continue
             is_outdated = bool(what_changed(cell, folder.code()))
             if is_outdated:
                 self.outdated.append(cell)
+            else:
+                known.learn(folder, files, cell, current=True, note="")
             if self.finished == "again" or (is_outdated and self.finished == "renew"):
                 self.todo.append(cell.model_copy(update={"replaces": folder.stamp()}))
+        known.save()
 
     def run(self) -> int:
         """Run what is not done; returns how many cells did not end well. Every finished cell is mirrored to MLflow at once.
@@ -290,8 +299,8 @@ class Session:
 
     def records(self) -> Records:
         """Records of this session's cells alone."""
-        everything = collect(self.store)
-        return everything.of_cells({cell.id for cell in self.cells})
+        mine = {cell.id for cell in self.cells}
+        return collect(self.store, only=mine).of_cells(mine)
 
     def plan(self) -> Table:
         """The cells, which are done, and an estimate of the time left."""

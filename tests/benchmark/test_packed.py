@@ -45,7 +45,7 @@ def test_a_file_holds_what_an_export_holds(folder: Store, file: Path, tmp_path: 
     assert len(ours.cells) == 4 and ours.cells.equals(theirs.cells) and ours.cases.equals(theirs.cases)
     assert ours.notes == theirs.notes
     assert remembered(opened(file), tell=pytest.fail) == [ABLATION]
-    assert [(s.cell, s.state) for s in statuses(opened(file))[0]] == [(s.cell, s.state) for s in statuses(folder)[0]]
+    assert [(s.about, s.state) for s in statuses(opened(file))[0]] == [(s.about, s.state) for s in statuses(folder)[0]]
 
 
 def test_a_file_becomes_a_folder_again(folder: Store, file: Path, tmp_path: Path) -> None:
