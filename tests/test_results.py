@@ -36,9 +36,9 @@ def test_nothing_that_pages_quote_of_the_results_is_stale() -> None:
 
 
 def test_records_of_the_results_are_whole_and_say_nothing_of_a_machine() -> None:
-    for store in filter(Path.is_dir, (ROOT / "docs" / "results").iterdir()):
-        records = collect(Store(store))
-        assert not records.notes and (records.cells["outcome"] == "done").any()
+    for name, done in {"acdc_desk": 31, "hippocampus_desk": 4}.items():
+        records = collect(Store(ROOT / "docs" / "results" / name))
+        assert not records.notes and (records.cells["outcome"] == "done").sum() >= done, name
     for file in (ROOT / "docs" / "results").rglob("record.json"):
         assert " /" not in (text := file.read_text(encoding="utf-8")) and '"host"' not in text, file
 

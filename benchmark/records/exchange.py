@@ -44,6 +44,7 @@ def export(store: Store, out: Path, tell: Callable[[int, int], None] = lambda do
     Raises:
         BadInput: there is no such store, it is ``out``, or ``out`` cannot be written.
     """
+    store.expect()
     return _merge(store, out, tell, with_weights=False)
 
 
@@ -55,7 +56,7 @@ def pack(store: Store, file: Path, tell: Callable[[int, int], None] = lambda don
     """
     store.expect()
     if file.exists():
-        Packed(file).expect()
+        Packed(file).expect("--out: ")
     folders, linked = store.walk()
     outcome = Outcome()
     with written(file, store.texts(FOLDER)) as add:
@@ -78,11 +79,12 @@ def merge(source: Path, store: Store, tell: Callable[[int, int], None] = lambda 
     Raises:
         BadInput: there is no such store, or both are the same.
     """
-    return _merge(opened(source), store.root, tell, with_weights=True)
+    taken = opened(source)
+    taken.expect("")
+    return _merge(taken, store.root, tell, with_weights=True)
 
 
 def _merge(source: Store, target: Path, tell: Callable[[int, int], None], with_weights: bool) -> Outcome:
-    source.expect()
     if target.exists() and (not target.is_dir() or target.samefile(source.root)):
         raise BadInput(f"{target} cannot take the records of {source.root}; expected another folder")
     folders, linked = source.walk()

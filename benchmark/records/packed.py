@@ -70,7 +70,7 @@ class Packed(Store):
         """Folder of the report on this store."""
         return self.root.with_name(f"{self.root.stem}_report")
 
-    def expect(self) -> None:
+    def expect(self, named_by: str = "--store: ") -> None:
         """Raise BadInput unless the file is one of packed records."""
         if self._file is not None:
             return
@@ -80,9 +80,11 @@ class Packed(Store):
         try:
             file = parquet.ParquetFile(self.root)
         except (OSError, pa.ArrowException) as error:
-            raise BadInput(f"{self.root} cannot be read as Parquet ({str(error).splitlines()[0]}); expected {WHAT}") from None
+            raise BadInput(
+                f"{named_by}{self.root} cannot be read as Parquet ({str(error).splitlines()[0]}); expected {WHAT}"
+            ) from None
         if missing := [name for name in (*PLACE, *FILES) if name not in file.schema_arrow.names]:
-            raise BadInput(f"{self.root} has no column {missing[0]}; expected {WHAT}")
+            raise BadInput(f"{named_by}{self.root} has no column {missing[0]}; expected {WHAT}")
         for number in range(file.num_row_groups):
             self._starts.append(self._starts[-1] + file.metadata.row_group(number).num_rows)
         self._file = file

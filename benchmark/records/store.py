@@ -275,10 +275,10 @@ class Store:
         self.root = root
         self.cache = cache or root / "cache"
 
-    def expect(self) -> None:
+    def expect(self, named_by: str = "--store: ") -> None:
         """Raise BadInput unless the store is there."""
         if not self.root.is_dir():
-            raise BadInput(f"--store: there is no folder {self.root}; expected a store that `run` has written")
+            raise BadInput(f"{named_by}there is no folder {self.root}; expected a store that `run` has written")
 
     def folder(self, cell: Cell) -> CellFolder:
         """Where the cell lives."""

@@ -46,11 +46,11 @@ class Records:
         return self.select(self.cells["kind"] != "trial")
 
 
-def collect(*stores: Store, code: Literal["newest", "all"] = "newest", only: set[str] | None = None) -> Records:
+def collect(*stores: Store, code: Literal["newest", "all"] = "newest", methods: set[str] | None = None) -> Records:
     """Tables of everything that stores hold; a cell that several hold counts once. Its files' checksums are held to.
 
     code: of runs of one method at one budget that different code made, only those of the newest are taken, so that no mean mixes them; or
-    all are, those of older code as variants of their own. only: ids of cells; no other is read.
+    all are, those of older code as variants of their own. methods: those read; None: all.
 
     Raises:
         BadInput: a store is not there.
@@ -62,7 +62,7 @@ def collect(*stores: Store, code: Literal["newest", "all"] = "newest", only: set
         folders, linked = store.walk()
         notes += [f"left out: {sentence}" for sentence in linked]
         for folder in folders:
-            if only is not None and folder.path.name not in only:
+            if methods is not None and folder.path.parent.name not in methods:
                 continue
             try:
                 row, cases = _row(folder)

@@ -31,6 +31,7 @@ from benchmark.launchers.site import Site
 from benchmark.records.fingerprint import code_of, what_changed
 from benchmark.records.identity import Cell
 from benchmark.records.known import Known
+from benchmark.records.schema import BadRecord
 from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
 from benchmark.records.tracking import Follower, Mirror
@@ -96,7 +97,8 @@ class Session:
             if is_outdated:
                 self.outdated.append(cell)
             else:
-                known.learn(folder, files, cell, current=True, note="")
+                with contextlib.suppress(OSError, BadRecord):  # what it was called when it was made stands in its folder
+                    known.learn(folder, files, folder.cell(), current=True, note="")
             if self.finished == "again" or (is_outdated and self.finished == "renew"):
                 self.todo.append(cell.model_copy(update={"replaces": folder.stamp()}))
         known.save()
@@ -299,8 +301,8 @@ class Session:
 
     def records(self) -> Records:
         """Records of this session's cells alone."""
-        mine = {cell.id for cell in self.cells}
-        return collect(self.store, only=mine).of_cells(mine)
+        read = collect(self.store, methods={cell.method for cell in self.cells})
+        return read.of_cells({cell.id for cell in self.cells})
 
     def plan(self) -> Table:
         """The cells, which are done, and an estimate of the time left."""

@@ -1,6 +1,7 @@
 """Cross-validation: every labelled case is test once and never in its own training; records and statistics know of it."""
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,18 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from benchmark.cell.experiment import dataset_of, run_cell, training_volumes
 from benchmark.ground.errors import BadInput
 from benchmark.ground.rules import get_protocol
+from benchmark.launchers.site import Site
 from benchmark.records.folds import as_runs
 from benchmark.records.identity import Cell
 from benchmark.records.store import CellFolder, Store
 from benchmark.records.table import collect
 from benchmark.study.grid import expand, parse_methods
+from benchmark.study.session import Session
 from datasets.dataset import Dataset, Split, Volume
 from datasets.draws import labelled_cases
 from datasets.folds import fewest_training, fold_split, folds_of
@@ -139,6 +143,8 @@ def test_folds_are_one_run_in_records_and_tables(done: tuple[Store, list[Cell], 
     records = collect(store)
     assert list(records.cells["outcome"]) == ["done"] * 2 and set(records.cells["dataset"]) == {"folder-in-4-folds"}
     assert len(records.of_cells({cells[0].id}).cells) == 1
+    retried = Session([cells[0]], store.root, Site(), "none", Console(file=io.StringIO()))
+    assert list(retried.records().cells["outcome"]) == ["done"]  # with the folds that it did not run
     table = leaderboard(records).set_index("variant")
     long = pd.concat(pd.read_csv(store.folder(cell).path / "cases.csv").assign(method=cell.method) for cell in cells)
     long = long[(long["selection"] == "last") & (long["metric"] == "dsc")]

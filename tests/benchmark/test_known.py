@@ -166,6 +166,13 @@ def test_nothing_is_kept_of_a_plug_ins_method(store: Store, monkeypatch: pytest.
     assert states(store) == STATES and {cell(seed).id for seed in range(4)} <= set(read)
 
 
+def test_a_run_that_calls_a_cell_otherwise_changes_no_list(store: Store) -> None:
+    """A variant's name changes with the defaults; the cell keeps the one that it was made under."""
+    asked = cell(0).model_copy(update={"variant": "supervised[learning_rate=1.0]"})
+    Session([asked], store.root, Site(), "none", Console(file=io.StringIO()))
+    assert [status.about.variant for status in statuses(store)[0]] == ["supervised"] * 4
+
+
 @pytest.mark.parametrize("finished, waiting", [("renew", [2, 3]), ("keep", [3]), ("again", [0, 1, 2, 3])])
 def test_a_run_goes_by_it(store: Store, monkeypatch: pytest.MonkeyPatch, finished: Finished, waiting: list[int]) -> None:
     def todo() -> list[int]:
