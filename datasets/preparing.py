@@ -12,7 +12,7 @@ import h5py
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput, NotAsClaimed
-from benchmark.ground.files import file_checksum, one_at_a_time, set_aside, write_atomically
+from benchmark.ground.files import is_whole, note_sum, one_at_a_time, set_aside, write_atomically
 from datasets.contents import hash_of, read_through
 from datasets.dataset import Dataset
 from datasets.packing import write
@@ -115,8 +115,8 @@ def _through_cache(source: Dataset, folder: Path, tell: Callable[[int, int], Non
             contents = write(source, written := known.with_suffix(".h5"), None, tell)
             file = _cached(folder, source.name, contents)
             os.replace(written, file)
-            for note, text in ((_sum_of(file), file_checksum(file)), (known, contents)):
-                write_atomically(note, text.encode())
+            note_sum(file)
+            write_atomically(known, contents.encode())
             prepared = _open_cached(file)
     source.contents = hash_of(prepared)
     return prepared
@@ -148,12 +148,8 @@ def _cached(folder: Path, name: str, data_hash: str) -> Path:
     return folder / f"{name}-{data_hash}.h5"
 
 
-def _sum_of(file: Path) -> Path:
-    return file.with_suffix(".sha256")
-
-
 def _open_cached(file: Path) -> Prepared:
-    """The file of the cache; opened, after all its bytes were compared with its sum to find damage, once a process.
+    """The file of the cache; opened once a process, and read through to find damage where somebody has touched it since it was written.
 
     Raises:
         BadInput: it is not there, not as it was written, or holds other data than its name says.
@@ -163,8 +159,8 @@ def _open_cached(file: Path) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _whole(file: Path, *state: int) -> Prepared:
-    if read_text(_sum_of(file)) != file_checksum(file):
-        raise BadInput(f"{file} is not as it was written; expected the sum in {_sum_of(file).name}; repeat the command")
+    if not is_whole(file):
+        raise BadInput(f"{file} is not as it was written; expected the sum that was noted beside it; repeat the command")
     prepared = _opened(file, *state)
     if file != _cached(file.parent, prepared.name, hash_of(prepared)):
         raise BadInput(f"{file} holds {prepared.name} {hash_of(prepared)}; expected what its name says; repeat the command")

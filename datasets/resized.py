@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import disk_full_is_told, file_checksum, one_at_a_time, set_aside, write_atomically
+from benchmark.ground.files import disk_full_is_told, is_whole, note_sum, one_at_a_time, set_aside
 from datasets.dataset import Volume
-from datasets.readers import read_text
 from datasets.slices import resize_image, resized
 
 
@@ -32,18 +31,12 @@ def resized_once(volumes: Sequence[Volume], size: int, folder: Path, name: str) 
         with disk_full_is_told(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(file.with_suffix(".lock")):
-            if not _whole(file):
+            if not is_whole(file):
                 if os.path.lexists(file):
                     set_aside(file, "is not as it was written")
                 _write(file, volumes, size)
         return torch.from_numpy(np.load(file, mmap_mode="c"))
     return resized(volumes, size)
-
-
-def _whole(file: Path) -> bool:
-    with contextlib.suppress(OSError, BadInput):
-        return read_text(file.with_suffix(".sha256")) == file_checksum(file)
-    return False
 
 
 def _write(file: Path, volumes: Sequence[Volume], size: int) -> None:
@@ -60,6 +53,6 @@ def _write(file: Path, volumes: Sequence[Volume], size: int) -> None:
                         np.lib.format.write_array_header_1_0(opened, about)
                     opened.write(part.data)
             os.replace(temporary, file)
-        write_atomically(file.with_suffix(".sha256"), file_checksum(file).encode())
+        note_sum(file)
     finally:
         temporary.unlink(missing_ok=True)

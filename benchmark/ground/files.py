@@ -19,6 +19,7 @@ from benchmark.ground.errors import DiskFull
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 DIGEST_BYTES = 32
 LONGEST_NAME = 120
+SUM, MOST_OF_A_SUM = ".sha256", 1000
 
 
 def checksum(content: bytes) -> str:
@@ -30,6 +31,57 @@ def file_checksum(file: Path) -> str:
     """SHA-256 of a file, in hex, of any size."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def file_state(file: Path | str) -> tuple[int, ...]:
+    """What is different once a file has been written again, or copied; nothing where there is no plain file."""
+    try:
+        about = os.lstat(file)
+    except OSError:
+        return ()
+    return (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns) if stat.S_ISREG(about.st_mode) else ()
+
+
+def note_sum(file: Path) -> None:
+    """Write the file's checksum and ``file_state`` beside it, for ``is_whole``.
+
+    Raises:
+        OSError: it cannot be read.
+        DiskFull: nothing can be written.
+    """
+    state = file_state(file)
+    said = " ".join([file_checksum(file), *map(str, state)])
+    write_atomically(file.with_suffix(SUM), f"{said} {checksum(said.encode())}".encode())
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a file is as it was when its sum was noted: it was not touched since, or, as where it was copied, its bytes are the same."""
+    try:
+        noted, state = _noted(file)
+        if state and state == file_state(file):
+            return True
+        if noted != file_checksum(file):
+            return False
+    except (OSError, ValueError):
+        return False
+    with suppress(OSError, DiskFull):  # another's cache, which can only be read
+        note_sum(file)
+    return True
+
+
+def _noted(file: Path) -> tuple[str, tuple[int, ...]]:
+    """The checksum and the state that were noted; of notes of earlier versions, which are a checksum alone, no state.
+
+    Raises:
+        OSError: there is no note.
+        ValueError: it is not as it was written.
+    """
+    *said, last = read_plain(file.with_suffix(SUM), MOST_OF_A_SUM).decode().split()
+    if not said:
+        return last, ()
+    if checksum(" ".join(said).encode()) != last:
+        raise ValueError(f"the note of {file} is damaged")
+    return said[0], tuple(map(int, said[1:]))
 
 
 def safe_name(text: str) -> str:

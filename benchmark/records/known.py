@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from benchmark.ground import registry
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import read_plain, write_atomically
+from benchmark.ground.files import file_state, read_plain, write_atomically
 from benchmark.records.fingerprint import sources
 from benchmark.records.identity import Cell
 from benchmark.records.store import BEST, DONE, SMALL, WEIGHTS, CellFolder, Store
@@ -59,7 +58,7 @@ class Known:
     def state(self, folder: CellFolder) -> int:
         """A number that is another once one of the cell's files has been written again, or copied."""
         path = str(folder.path)
-        return hash(tuple(_state(f"{path}/{name}") for name in LOOKED_AT))
+        return hash(tuple(file_state(f"{path}/{name}") for name in LOOKED_AT))
 
     def find(self, folder: CellFolder, state: int) -> tuple[About, bool, str] | None:
         """What is known of a finished cell that is in this state: what it is, whether its code is this code, and what there is to say."""
@@ -85,11 +84,3 @@ class Known:
 
 def _place(folder: CellFolder) -> str:
     return "/".join(str(folder.path).rsplit("/", 3)[-3:])
-
-
-def _state(path: str) -> tuple[int, ...]:
-    try:
-        about = os.lstat(path)
-    except OSError:
-        return (0,)
-    return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns

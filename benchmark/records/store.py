@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.ground.errors import BadInput
-from benchmark.ground.files import checksum, disk_full_is_told, make_way, read_plain, set_aside, write_atomically
+from benchmark.ground.files import checksum, disk_full_is_told, file_state, make_way, read_plain, set_aside, write_atomically
 from benchmark.records.fingerprint import Code
 from benchmark.records.identity import Cell
 from benchmark.records.leases import BUSY, LEASE_FILE, Hold, is_held, lease
@@ -81,23 +81,16 @@ class CellFolder:
         if not sums:
             return [DONE] if sums is not None else None
         left = {} if read_all else self._left()
-        untouched = {n for n in (WEIGHTS, BEST) if n in sums and left.get(n) == [sums[n], *self._state(n)]}
+        untouched = {n for n in (WEIGHTS, BEST) if n in sums and left.get(n) == [sums[n], *file_state(self.path / n)]}
         asked = [name for name in names or sums if name not in untouched]
         return [name for name in asked if not self._is_whole(name, sums.get(name, ""), may_be_absent=not names)]
 
     def _left(self) -> dict[str, Any]:
-        """Of weights, their checksum and ``_state`` when the cell ended."""
+        """Of weights, their checksum and ``file_state`` when the cell ended."""
         with contextlib.suppress(OSError, ValueError, RecursionError):
             found = json.loads(self.read(LEFT, MAX_BYTES))
             return found if isinstance(found, dict) else {}
         return {}
-
-    def _state(self, name: str) -> list[int]:
-        """What is different once a file has been written again, or copied."""
-        with contextlib.suppress(OSError):
-            about = (self.path / name).lstat()
-            return [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
-        return []
 
     def whole(self, *names: str) -> dict[str, bytes] | None:
         """The content of these files of a finished cell; None where it is not finished, or one is not as it was written."""
@@ -242,7 +235,7 @@ class CellFolder:
         for name, content in files.items():
             self.write(name, content)
         sums = {name: checksum(_bytes(content)) for name, content in files.items()}
-        self.write(LEFT, json.dumps({n: [sums[n], *self._state(n)] for n in (WEIGHTS, BEST) if n in sums}))
+        self.write(LEFT, json.dumps({n: [sums[n], *file_state(self.path / n)] for n in (WEIGHTS, BEST) if n in sums}))
         self.write(DONE, json.dumps(sums, indent=1))
         self.clear(CHECKPOINT, PROGRESS)
 

@@ -4,14 +4,16 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from benchmark.ground import files
 from benchmark.ground.errors import BadInput, DiskFull
-from benchmark.ground.files import checksum, read_plain, write_atomically
+from benchmark.ground.files import checksum, file_checksum, note_sum, read_plain, write_atomically
 from benchmark.records import store as store_module
 from benchmark.records.store import CellFolder, Store
 from benchmark.records.table import collect
@@ -56,6 +58,47 @@ def test_weights_are_read_again_only_where_somebody_has_touched_them(
     monkeypatch.setattr(store_module, "read_plain", lambda path, *most: read.append(path.name) or read_plain(path, *most))
     folder.damaged(read_all=False)
     assert ("best.safetensors" in read) == (harm == "no note")
+
+
+@pytest.mark.parametrize(
+    ("what", "whole", "reads"),
+    [
+        ("untouched", True, False),
+        ("copied", True, True),
+        ("a note of an earlier version", True, True),
+        ("a bit, and its time", False, True),
+        ("a bit of the note", False, False),
+        ("no note", False, False),
+        ("gone", False, True),
+    ],
+)
+def test_a_cached_file_is_read_again_only_where_somebody_has_touched_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, whole: bool, reads: bool
+) -> None:
+    file, read = tmp_path / "set.h5", []
+    note = file.with_suffix(".sha256")
+    file.write_bytes(b"volumes")
+    note_sum(file)
+    about = file.stat()
+    match what:
+        case "copied":
+            file.rename(old := tmp_path / "old")
+            shutil.copy2(old, file)
+        case "a note of an earlier version":
+            note.write_text(checksum(b"volumes"))
+        case "a bit, and its time":
+            file.write_bytes(b"volumez")
+            os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+        case "a bit of the note":
+            note.write_text(note.read_text().replace(" ", " 1", 1))
+        case "no note":
+            note.unlink()
+        case "gone":
+            file.unlink()
+    monkeypatch.setattr(files, "file_checksum", lambda path: read.append(path) or file_checksum(path))
+    assert files.is_whole(file) == whole and bool(read) == reads
+    read.clear()
+    assert files.is_whole(file) == whole and not (whole and read)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"missing.txt": "0"}'])

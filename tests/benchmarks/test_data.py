@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmark.ground.files import file_checksum, is_whole, note_sum
 from benchmark.records.store import WEIGHTS, CellFolder
 from datasets.h5_writer import GZIP, writing_h5
 from datasets.resized import resized_once
@@ -42,6 +43,15 @@ def test_compressing_on_all_cores(ledger: Ledger, tmp_path: Path) -> None:
 
     shared, alone = interleaved(lambda: write(True), lambda: write(False), rounds=3, clock=time.perf_counter)
     ledger.add(Ratio("a prepared volume", "wall time: compressed by HDF5 / by all cores", alone / shared, "higher", 1))
+
+
+def test_a_look_at_a_prepared_file(ledger: Ledger, tmp_path: Path) -> None:
+    """As every process that runs cells looks, before it opens it: 200 MB."""
+    file = tmp_path / "set.h5"
+    file.write_bytes(np.random.default_rng(0).bytes(200_000_000))
+    note_sum(file)
+    quick, whole = interleaved(lambda: is_whole(file), lambda: file_checksum(file), rounds=3)
+    ledger.add(Ratio("a look at a prepared file", "read through / known to be untouched", whole / quick, "higher", 10))
 
 
 def test_a_look_at_a_finished_cell(ledger: Ledger, tmp_path: Path) -> None:
