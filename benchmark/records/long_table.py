@@ -27,7 +27,8 @@ class LongTable:
         self._waiting: dict[int, bytes] = {}
         self._bytes = 0
         self._numbers: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
-        self._parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
+        kinds = dict.fromkeys(TEXTS, np.int8) | {"cell": np.int32, "value": np.float64}
+        self._columns = {name: np.empty(0, kind) for name, kind in kinds.items()}
 
     def add(self, number: int, content: bytes, file: Path) -> None:
         """The table ``content`` of a cell, which has this number here.
@@ -52,7 +53,7 @@ class LongTable:
         """
         places = np.full(self._end, -1, np.int32)
         places[list(cells)] = np.arange(len(cells))
-        cell = places[self._joined("cell")]
+        cell = places[self._columns.pop("cell")]
         chosen = slice(None) if (cell >= 0).all() else cell >= 0
         columns = {"cell": pd.Categorical.from_codes(cell[chosen], categories=pd.Index(list(cells.values()), dtype=str))}
         for name in TEXTS:
@@ -60,15 +61,11 @@ class LongTable:
             order = texts.argsort()
             ranks = np.empty(len(texts), _small(len(texts)))
             ranks[order] = np.arange(len(texts))
-            codes = ranks[self._joined(name)[chosen]]
+            codes = ranks[self._columns.pop(name)[chosen]]
             columns[name] = pd.Categorical.from_codes(codes, categories=texts[order])
             if not isinstance(chosen, slice):
                 columns[name] = columns[name].remove_unused_categories()
-        return pd.DataFrame(columns | {"value": self._joined("value")[chosen]}, copy=False)
-
-    def _joined(self, name: str) -> np.ndarray:
-        parts = self._parts.pop(name)
-        return np.concatenate(parts) if parts else np.empty(0, np.float64 if name == "value" else np.int32)
+        return pd.DataFrame(columns | {"value": self._columns.pop("value")[chosen]}, copy=False)
 
     def _take(self) -> None:
         """Read what waits; where something of it is no table, each alone."""
@@ -87,11 +84,20 @@ class LongTable:
 
     def _keep(self, table: pd.DataFrame) -> None:
         for name in ("cell", "value"):
-            self._parts[name].append(table[name].to_numpy())
+            self._columns[name] = _longer(self._columns[name], table[name].to_numpy())
         for name in TEXTS:
             known, found = self._numbers[name], table[name].cat
             numbers = [known.setdefault(text, len(known)) for text in found.categories]
-            self._parts[name].append(np.array(numbers, _small(len(known)))[found.codes])
+            self._columns[name] = _longer(self._columns[name], np.array(numbers, _small(len(known)))[found.codes])
+
+
+def _longer(column: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """The column with ``more`` at its end: grown in place, where the system moves pages and no second copy comes to be."""
+    column = column.astype(np.promote_types(column.dtype, more.dtype), copy=False)
+    end = len(column)
+    column.resize(end + len(more), refcheck=False)
+    column[end:] = more
+    return column
 
 
 def _small(count: int) -> type[np.signedinteger[Any]]:

@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from datasets.registration.engine import Engine, RegistrationConfig, prepare
 from datasets.registration.pairs import TargetRegistration
 from methods.method import Task
-from methods.parts.contrast import ContrastHparams, PixelContrast
+from methods.parts.contrast import Candidates, ContrastHparams, PixelContrast
 from tests.benchmarks.scenes import phantom_task
 from tests.methods.memory import PeakMemory
 
@@ -43,9 +43,9 @@ def test_contrast_against_image_size(benchmark: BenchmarkFixture, size: int) -> 
     torch.manual_seed(0)
     module = PixelContrast([16, 24], 4, ContrastHparams())
     features = [torch.randn(24, width, size, size, requires_grad=True) for width in (16, 24)]
-    classes = [torch.randint(0, 4, (24, size, size)) for _ in features]
+    candidates = Candidates(torch.randint(0, 4, (len(features), 24, size, size)), labelled=12)
     with PeakMemory() as forward:
-        loss = module(features, classes)
+        loss = module(features, candidates)
     with PeakMemory() as backward:
         loss.backward()
     benchmark.extra_info |= {
@@ -53,4 +53,4 @@ def test_contrast_against_image_size(benchmark: BenchmarkFixture, size: int) -> 
         "loss": round(forward.peak / 1e6, 1),
         "gradient": round(backward.peak / 1e6, 1),
     }
-    benchmark.pedantic(lambda: module(features, classes).backward(), rounds=3, warmup_rounds=1)
+    benchmark.pedantic(lambda: module(features, candidates).backward(), rounds=3, warmup_rounds=1)

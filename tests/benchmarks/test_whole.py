@@ -43,7 +43,7 @@ from tests.benchmarks.scenes import build, phantom_task
 from benchmark.records.store import CellFolder
 from benchmark.cell.training import fit
 task = phantom_task(steps=40)
-fit(build(task, "cctr"), task.bank, task.protocol, 0, CellFolder(store / "cell"), None, lambda p: None, bool)""",
+fit(build(task, "cctr"), 0, CellFolder(store / "cell"), None, lambda p: None, bool)""",
     "test 10 cases with cctr": """
 from benchmark.cell.evaluation import evaluate
 from tests.benchmarks.scenes import CPU, build, phantom, phantom_task, scored_volumes
