@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""As a cell has: recorded bits are of one thread. Read when torch is imported, by what a test starts, too."""
+
 
 def _real(name: str, file: str) -> Path:
     """A folder of real data: in the folder that BENCHMARK_DATA names, or in shared/data beside the repository."""
