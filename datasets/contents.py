@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from itertools import starmap
 
 import numpy as np
 from pydantic import BaseModel
 
-from datasets.checks import checked
+from datasets.checks import checked, uses
 from datasets.dataset import Dataset, Volume
 
 
@@ -65,15 +64,19 @@ def digest(dataset: Dataset, entries: Iterable[Entry]) -> str:
     return hashlib.blake2b(json.dumps(lines, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def read_through(dataset: Dataset) -> str:
-    """The hash of all that a dataset hands out, every volume checked on the way.
+def read_through(dataset: Dataset, tell: Callable[[int, int], None] = lambda done, total: None) -> str:
+    """The hash of all that a dataset hands out, every volume checked on the way. tell: called with (cases done, in all).
 
     Raises:
         BadInput: as ``checked``.
     """
-    return digest(
-        dataset, list(starmap(lambda volume, use: entry_of(volume), checked(dataset)))
-    )  # holds no volume while it reads
+    entries, done, total = list[Entry](), set[str](), len(uses(dataset))
+    for volume, _ in checked(dataset):
+        entries.append(entry_of(volume))
+        done.add(volume.case)
+        tell(len(done), total)
+        del volume  # or it stays while the next is read
+    return digest(dataset, entries)
 
 
 def hash_of(dataset: Dataset) -> str:

@@ -36,6 +36,14 @@ IN_WORDS = {
     "mean_teacher": "mean teacher",
     "supervised": "supervised-only",
 }
+CONTROLS = {
+    "mean_teacher[rsl=true]": "mean teacher with RSL",
+    "cps": "CPS",
+    "cps[rsl=true]": "CPS with RSL",
+    "cctr[registration=identity]": "CCT-R with labels copied over unregistered",
+    "supervised[augmentation=strong]": "supervised-only with strong augmentation",
+}
+"""What tells registration from the method around it."""
 
 
 def rewritten(text: str) -> str:
@@ -82,10 +90,13 @@ def _findings(store: str) -> str:
     table = leaderboard(records)
     scores = table.set_index(["variant", "labels"])["dsc"].mul(100).to_dict()
     every = max(labels for variant, labels in scores if variant == "supervised")
-    methods = [f"{words} {_at_budgets(variant, scores)}" for variant, words in IN_WORDS.items()]
+    methods, controls = (
+        "; ".join(f"{words} {_at_budgets(variant, scores)}" for variant, words in told.items()) for told in (IN_WORDS, CONTROLS)
+    )
     sentences = [
-        f"With 1, 3 and 7 of {every} patients labelled, mean DSC (%) on the test patients: {'; '.join(methods)};"
+        f"With 1, 3 and 7 of {every} patients labelled, mean DSC (%) on the test patients: {methods};"
         f" supervised with all {every}: {scores['supervised', every]:.1f}.",
+        f"What it is that helps, likewise: {controls}.",
         *(_of_parts(records, effects(records, one.design)) for one in remembered(Store(RESULTS / store), tell=print)),
         "This is one run on CPU cores: training again, or labelling other patients, may turn any of it.",
     ]

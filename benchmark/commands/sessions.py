@@ -43,19 +43,20 @@ def session_of(
     variants = selections()
 
     from benchmark.records.store import Store
-    from benchmark.study.preparation import prepare_shown
+    from benchmark.study.preparation import hash_for_plan, prepare_shown
     from datasets.folds import fewest_training, folds_of
-    from datasets.preparing import open_dataset, recall
+    from datasets.preparing import open_dataset
 
     opened = open_dataset(asked.dataset, asked.data)
     folds = folds_of(opened, asked.folds)
     budgets = grid.parse_labels(asked.labels, fewest_training(opened, folds))
     begin = opener(where, site, finished)
+    store, contents = Store(where.store), None
     if finished.dry_run:
-        recall(opened, Store(where.store).datasets)
+        contents = hash_for_plan(opened, store, err)
     else:
-        prepare_shown(asked.dataset, asked.data, Store(where.store), err)  # its hash, part of every cell, is known then
-    return begin(grid.expand(opened, variants, budgets, pairs, protocol, said or command_line(), folds))
+        prepare_shown(asked.dataset, asked.data, store, err)  # its hash, part of every cell, is known then
+    return begin(grid.expand(opened, variants, budgets, pairs, protocol, said or command_line(), folds, contents))
 
 
 def opener(where: Where, site: Callable[[], Site], finished: Finished | None = None) -> Callable[[list[Cell]], Session]:

@@ -27,6 +27,9 @@ RECORDED = re.compile(r"\d{1,15}", re.ASCII)
 MOST_RUNS = 10_000
 """More is a slip of the finger, and would fill memory with cells."""
 
+NOT_READ = "not read"
+"""In place of the hash of data that a plan does without; cells of it have no id yet."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -114,17 +117,18 @@ def expand(
     protocol: Protocol,
     command: str,
     folds: int | None = None,
+    contents: str | None = None,
 ) -> list[Cell]:
     """All cells: each selection at each budget for each run (draw, seed). Runs are outermost, then budgets, so that whole comparisons
     complete early; at a budget, selections come in the order in which they were named.
 
-    folds: of a cross-validation, in each of which the draws label cases of their own.
+    folds: of a cross-validation, in each of which the draws label cases of their own. contents: the hash of the data, where it is known.
     """
     from datasets.contents import hash_of
     from datasets.draws import labelled_cases
     from datasets.folds import fold_split
 
-    data_hash, groups = hash_of(dataset), dataset.train_groups
+    data_hash, groups = contents or hash_of(dataset), dataset.train_groups
     parts = [(number, folds) for number in range(folds)] if folds else [None]
     trains = {fold: fold_split(dataset, fold).train if fold else dataset.split.train for fold in parts}
     return [

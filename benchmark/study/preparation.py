@@ -12,12 +12,14 @@ from rich.console import Console
 
 from benchmark.records.store import Store
 from benchmark.study.display import StageDisplay
-from benchmark.study.grid import parse_labels
+from benchmark.study.grid import NOT_READ, parse_labels
+from datasets.contents import read_through
 from datasets.packing import add_registrations, write
 from datasets.prepared import Prepared
-from datasets.preparing import prepare
+from datasets.preparing import prepare, recall
 
 if TYPE_CHECKING:
+    from datasets.dataset import Dataset
     from datasets.registration import Study
 
 
@@ -35,6 +37,22 @@ def prepare_shown(name: str, data: Path | None, store: Store, console: Console, 
     for warning in prepared.warnings:
         console.print(f"warning: {data or name}: {warning}", highlight=False, markup=False, soft_wrap=True)
     return prepared
+
+
+def hash_for_plan(opened: Dataset, store: Store, console: Console) -> str:
+    """The hash of the data for a plan that prepares nothing: from the store's cache; or read through, with a progress bar, where the store
+    has cells of this dataset. Where it has none, NOT_READ: they are all to do, whatever the data.
+
+    Raises:
+        BadInput: a file of the dataset is not in order.
+    """
+    recall(opened, store.datasets)
+    if opened.contents is None:
+        if not (store.root / opened.name).is_dir():
+            return NOT_READ
+        with StageDisplay(console, "reading", "cases") as stage:
+            opened.contents = read_through(opened, stage.tell)
+    return opened.contents
 
 
 def register_all(studies: Sequence[Study], store: Store, device: str, jobs: int, console: Console) -> None:

@@ -36,6 +36,7 @@ from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
 from benchmark.records.tracking import Follower, Mirror
 from benchmark.study.display import GridDisplay
+from benchmark.study.grid import NOT_READ
 from benchmark.study.preparation import prepare_shown, register_all
 from datasets.folds import folded
 from datasets.prepared import Prepared
@@ -320,7 +321,8 @@ class Session:
             numbers = map(str, (cell.labels, cell.draw, cell.seed, escape(cell.protocol.title)))
             estimates = (duration(seconds[cell.id]), self._memory(cell)) if waits else ("", "")
             state = "outdated" if cell.id in outdated else "to do" if waits else "done"
-            table.add_row(cell.id, escape(cell.variant), *numbers, state, *estimates)
+            name = "-" if cell.data_hash == NOT_READ else cell.id
+            table.add_row(name, escape(cell.variant), *numbers, state, *estimates)
         at_once = self._within_memory().at_once
         left = duration(sum(seconds.values()) / at_once)
         table.caption = f"time left with {at_once} at once: about {left}, registrations not counted; all of this is estimated"

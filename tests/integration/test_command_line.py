@@ -18,6 +18,7 @@ import pytest
 
 from benchmark import commands as cli
 from benchmark.records.store import CellFolder
+from datasets.preparing import _raw
 from tests.benchmarks.ratios import machine_seconds
 from tests.datasets.layouts import acdc_slices
 
@@ -187,6 +188,31 @@ def test_dry_run_on_an_empty_store_goes_by_what_methods_cost(call: Call, small: 
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stdout.splitlines() if "cctr[rsl=false]" in line]
     assert "to do" in line and re.search(r"0:0\d:\d\d +\d\.\d GB", line) and not (tmp_path / "none").exists()
+
+
+def test_a_plan_reads_data_only_where_finished_cells_may_be_of_them(
+    call: Call,
+    small: Options,
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan, store = ("--methods", "cps", "--labels", "1", "--dry-run"), tmp_path / "exported"
+    shutil.copytree(finished[0], store, ignore=shutil.ignore_patterns("cache"))
+    _raw.cache_clear()  # as in another process
+    known = call("run", *small(store, *plan))
+    assert known.returncode == 0 and "1 cells, 1 done" in known.stdout and "reading: 6 cases in" in known.stderr
+
+    def read(*_: object) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("datasets.checks.checked", read)
+    monkeypatch.setattr("datasets.contents.checked", read)
+    _raw.cache_clear()
+    new = call("run", *small(tmp_path / "new", *plan))
+    assert new.returncode == 0, new.stderr
+    (line,) = [line for line in new.stdout.splitlines() if "cps" in line]
+    assert line.startswith("- ") and "to do" in line
 
 
 def test_report_writes_tables_and_figures_from_records_alone(
