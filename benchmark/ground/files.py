@@ -55,8 +55,11 @@ def note_sum(file: Path) -> None:
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a file is as it was when its sum was noted: it was not touched since, or, as where it was copied, its bytes are the same."""
+    """Whether a file is as it was when its sum was noted: it was not touched since, or, as where it was copied, its bytes are the same.
+    Where a link leads to it, its note is beside the file.
+    """
     try:
+        file = Path(os.path.realpath(file))
         noted, state = _noted(file)
         if state and state == file_state(file):
             return True

@@ -65,6 +65,7 @@ def test_weights_are_read_again_only_where_somebody_has_touched_them(
     [
         ("untouched", True, False),
         ("copied", True, True),
+        ("reached by a link", True, False),
         ("a note of an earlier version", True, True),
         ("a bit, and its time", False, True),
         ("a bit of the note", False, False),
@@ -84,6 +85,9 @@ def test_a_cached_file_is_read_again_only_where_somebody_has_touched_it(
         case "copied":
             file.rename(old := tmp_path / "old")
             shutil.copy2(old, file)
+        case "reached by a link":
+            (tmp_path / "link.h5").symlink_to(file)
+            file = tmp_path / "link.h5"
         case "a note of an earlier version":
             note.write_text(checksum(b"volumes"))
         case "a bit, and its time":
