@@ -96,7 +96,7 @@ def _findings(store: str) -> str:
     sentences = [
         f"With 1, 3 and 7 of {every} patients labelled, mean DSC (%) on the test patients: {methods};"
         f" supervised with all {every}: {scores['supervised', every]:.1f}.",
-        f"What it is that helps, likewise: {controls}.",
+        f"Controls of what it is that helps, likewise: {controls}.",
         *(_of_parts(records, effects(records, one.design)) for one in remembered(Store(RESULTS / store), tell=print)),
         "This is one run on CPU cores: training again, or labelling other patients, may turn any of it.",
     ]

@@ -206,7 +206,6 @@ def test_a_plan_reads_data_only_where_finished_cells_may_be_of_them(
     def read(*_: object) -> None:
         raise AssertionError("read")
 
-    monkeypatch.setattr("datasets.checks.checked", read)
     monkeypatch.setattr("datasets.contents.checked", read)
     _raw.cache_clear()
     new = call("run", *small(tmp_path / "new", *plan))
