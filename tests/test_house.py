@@ -82,3 +82,10 @@ def test_functions_take_few_parameters() -> None:
                 if count > PARAMETERS:
                     many[f"{file.relative_to(ROOT)}: {node.name}"] = count
     assert not many
+
+
+def test_every_page_has_a_place_in_the_documentation() -> None:
+    """What ``make docs-site`` refuses."""
+    places = (ROOT / "mkdocs.yml").read_text()
+    pages = {file.relative_to(ROOT / "docs") for file in (ROOT / "docs").rglob("*.md") if "report" not in file.parts}
+    assert not [page for page in pages if f": {page.as_posix()}\n" not in places]
