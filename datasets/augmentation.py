@@ -36,8 +36,10 @@ CHANNELS = 0.5
 
 
 def weak_augmentation(n: int, size: int, generator: torch.Generator) -> Tensor:
-    """Maps of the field's weak augmentation (SSL4MIS): half of the time a random 90-degree rotation with a flip, else +-20 degrees.
+    """Maps of the field's weak augmentation: half of the time a random 90-degree rotation with a flip, else +-20 degrees.
 
+    SSL4MIS (code/dataloaders/dataset.py, RandomGenerator), where half of those that are not turned by 90 degrees stay as they are: here all
+    of them are rotated.
     Returns (n, 2, 3): augmented pixel (row, column, 1) to source pixel (row, column), about the centre of size x size pixels.
     """
     draw = torch.rand(4, n, generator=generator)
