@@ -52,7 +52,7 @@ pictures: $(READY)  ## run CCT-R, CPS and supervised-only twice on the phantom (
 	$(BIN)/python -m benchmark run --methods supervised,cps,cctr --labels 1,3,7 --runs 2 --store runs/pictures --tracking none
 	$(BIN)/python tools/pictures.py runs/pictures
 
-results: $(READY)  ## write the tables of docs/results/README.md from the records beside it
+results: $(READY)  ## write what pages quote of the results, and the reports in docs/results, from the records there
 	$(BIN)/python tools/results.py
 
 docs-site: docs  ## build the documentation's pages in site/ with mkdocs-material; broken links are errors

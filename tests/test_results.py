@@ -35,8 +35,17 @@ def test_nothing_that_pages_quote_of_the_results_is_stale() -> None:
             assert picture.read_bytes() == content, "make results"
 
 
+@pytest.mark.parametrize("store", ["acdc_desk", "acdc_wide", "hippocampus_desk"])
+def test_report_beside_the_results_is_what_their_records_give(store: str, tmp_path: Path) -> None:
+    results, kept = tool("results"), ROOT / "docs" / "results" / store / "report"
+    results.write_report_of(store, tmp_path)
+    assert (tmp_path / "index.html").read_bytes() == (kept / "index.html").read_bytes(), "make results"
+    names = [sorted(file.relative_to(folder) for file in folder.rglob("*.*")) for folder in (tmp_path, kept)]
+    assert names[0] == names[1], "make results"
+
+
 def test_records_of_the_results_are_whole_and_say_nothing_of_a_machine() -> None:
-    for name, done in {"acdc_desk": 51, "hippocampus_desk": 6}.items():
+    for name, done in {"acdc_desk": 60, "acdc_wide": 5, "hippocampus_desk": 6}.items():
         records = collect(Store(ROOT / "docs" / "results" / name))
         assert not records.notes and (records.cells["outcome"] == "done").sum() >= done, name
     for file in (ROOT / "docs" / "results").rglob("record.json"):

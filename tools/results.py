@@ -1,32 +1,44 @@
 """Write into the pages that quote results what the records in docs/results say: `make results`; a test holds that nothing is stale.
 
-A page names what belongs into it: ``<!-- table of STORE -->``, ``<!-- effects of STORE -->`` or ``<!-- findings of STORE -->``, up to
-``<!-- end -->``. The figure of label efficiency of each store of which there are findings is docs/pictures/STORE.svg.
+A page names what belongs into it, ``<!-- PART of STORE -->`` up to ``<!-- end -->``, where PART is findings, verdicts, effects, table or
+published. The figure of label efficiency of each store of which there are findings is docs/pictures/STORE.svg. The report of each store is
+beside its records, where ``python -m benchmark report --store docs/results/STORE`` writes it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 
 from benchmark.records.ablations import remembered
 from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
+from reports.page.words import in_words
 from reports.tables.ablation import effects, unit_of
 from reports.tables.ablation import to_markdown as effects_page
+from reports.tables.comparable import rows_of
+from reports.tables.comparison import BASELINE, Field, fields
+from reports.tables.label_equivalence import in_words as worth_in_words
+from reports.tables.label_equivalence import label_equivalence
 from reports.tables.leaderboard import leaderboard
 from reports.tables.leaderboard_forms import to_markdown
+from reports.tables.published import SURE, published_for
+from reports.tables.wording import cases_only
 from reports.writing.leaderboard import write_label_efficiency
+from reports.writing.report import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PICTURES = ROOT / "docs" / "results", ROOT / "docs" / "pictures"
+STORES = ("acdc_desk", "acdc_wide", "hippocampus_desk")
 PAGES = (ROOT / "README.md", RESULTS / "README.md")
-PLACE = re.compile(r"(<!-- (table|effects|findings) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- (findings|verdicts|effects|table|published) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BUDGETS = (1, 3, 7)
 IN_WORDS = {
     "cctr": "CCT-R",
@@ -36,6 +48,11 @@ IN_WORDS = {
     "mean_teacher": "mean teacher",
     "supervised": "supervised-only",
 }
+WORTH = ("cctr", "label_propagation")
+"""Whose scores are told in labels of supervised-only, too."""
+
+ONE_RUN = "This is one run on CPU cores: training again, or labelling other patients, may turn any of it."
+
 CONTROLS = {
     "mean_teacher[rsl=true]": "mean teacher with RSL",
     "cps": "CPS",
@@ -61,6 +78,18 @@ def figures(text: str) -> dict[Path, bytes]:
 def records_of(store: str) -> Records:
     """What the store of this name holds."""
     return collect(Store(RESULTS / store))
+
+
+@cache
+def fields_of(store: str) -> list[Field]:
+    """What can be compared in the store of this name."""
+    return list(fields(records_of(store)))
+
+
+def write_report_of(store: str, out: Path) -> None:
+    """Write the report of the store of this name, in place of what was there."""
+    rmtree(out, ignore_errors=True)
+    write_report(records_of(store), out, ablations=list(remembered(Store(RESULTS / store), tell=print)))
 
 
 @cache
@@ -93,12 +122,15 @@ def _findings(store: str) -> str:
     methods, controls = (
         "; ".join(f"{words} {_at_budgets(variant, scores)}" for variant, words in told.items()) for told in (IN_WORDS, CONTROLS)
     )
+    worth = {(row.variant, row.labels): worth_in_words(row) for row in rows_of(label_equivalence(fields_of(store), BASELINE))}
+    worths = "; ".join(f"{IN_WORDS[one]} {', '.join(worth.get((one, n), 'to do') for n in BUDGETS)}" for one in WORTH)
     sentences = [
         f"With 1, 3 and 7 of {every} patients labelled, mean DSC (%) on the test patients: {methods};"
         f" supervised with all {every}: {scores['supervised', every]:.1f}.",
+        f"So many labels would supervised-only need for as much, likewise: {worths}.",
         f"Controls of what it is that helps, likewise: {controls}.",
-        *(_of_parts(records, effects(records, one.design)) for one in remembered(Store(RESULTS / store), tell=print)),
-        "This is one run on CPU cores: training again, or labelling other patients, may turn any of it.",
+        *(_of_parts(effects(records, one.design)) for one in remembered(Store(RESULTS / store), tell=print)),
+        *([ONE_RUN] if all(len(field.runs) == 1 for field in fields_of(store)) else []),
     ]
     return "".join(f"- {sentence}\n" for sentence in sentences)
 
@@ -108,19 +140,47 @@ def _at_budgets(variant: str, scores: dict[tuple[str, int], float]) -> str:
     return ", ".join("to do" if pd.isna(score) else f"{score:.1f}" for score in known)
 
 
-def _of_parts(records: Records, table: pd.DataFrame) -> str:
-    parts = []
+def _of_parts(table: pd.DataFrame) -> str:
+    """What RSL and REPS add, of a table of effects."""
+    parts, alone = [], (table["units"] == 1).all()
     for term, words in (("rsl", "RSL"), ("reps", "REPS")):
-        rows = table[table["term"] == term].sort_values("labels")
-        told = [
-            f"{100 * r['dsc']:+.1f} [{100 * r['dsc_low']:+.1f}, {100 * r['dsc_high']:+.1f}] with {r['labels']}"
-            for r in rows.to_dict("records")
-        ]
+        rows = table[table["term"] == term].sort_values("labels").to_dict("records")
+        told = [f"{_interval(row)}{'' if alone else cases_only(row['units'])} with {row['labels']}" for row in rows]
         parts.append(f"{words} {', '.join(told)}")
-    return f"What the parts of CCT-R add, in points, with 95 % intervals over the test patients: {'; '.join(parts)} labelled."
+    over = "the test patients alone" if alone else "runs and test patients"
+    return f"What the parts of CCT-R add, in points, with 95 % intervals over {over}: {'; '.join(parts)} labelled."
 
 
-PARTS: dict[str, Callable[[str], str]] = {"table": _table, "effects": _effects, "findings": _findings}
+def _interval(row: dict[Hashable, Any]) -> str:
+    value, low, high = (f"{100 * row[f'dsc{end}']:+.1f}" for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _verdicts(store: str) -> str:
+    """What the data can and cannot support, as the report says it."""
+    return "".join(f"- {sentence}\n" for sentence in in_words(fields_of(store), BASELINE))
+
+
+def _published(store: str) -> str:
+    """Every published number of the methods that ran, with what keeps it from being held against ours."""
+    header = ["Labels", "Method", "DSC % here", "Published", "Of", "Weights", "Where it stands", "Held against ours"]
+    lines = [header, ["---:", ":---", "---:", "---:", ":---", ":---", ":---", ":---"]]
+    for row in rows_of(leaderboard(records_of(store))):
+        ours = "to do" if pd.isna(row.dsc) else f"{100 * row.dsc:.1f}"
+        for number in published_for(row):
+            source = number.source + SURE[number.confidence]
+            told = [number.variant, number.selection, source, number.verdict(row)]
+            lines.append([str(row.labels), row.variant, ours, f"{number.dsc:g}", *told])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+PARTS: dict[str, Callable[[str], str]] = {
+    "findings": _findings,
+    "verdicts": _verdicts,
+    "effects": _effects,
+    "table": _table,
+    "published": _published,
+}
 
 
 if __name__ == "__main__":
@@ -129,3 +189,5 @@ if __name__ == "__main__":
         page.write_text(rewritten(text), encoding="utf-8")
         for picture, content in figures(text).items():
             picture.write_bytes(content)
+    for store in STORES:
+        write_report_of(store, Store(RESULTS / store).report)
