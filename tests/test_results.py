@@ -35,7 +35,7 @@ def test_nothing_that_pages_quote_of_the_results_is_stale() -> None:
             assert picture.read_bytes() == content, "make results"
 
 
-@pytest.mark.parametrize("store", ["acdc_desk", "acdc_wide", "hippocampus_desk"])
+@pytest.mark.parametrize("store", tool("results").STORES)
 def test_report_beside_the_results_is_what_their_records_give(store: str, tmp_path: Path) -> None:
     results, kept = tool("results"), ROOT / "docs" / "results" / store / "report"
     results.write_report_of(store, tmp_path)

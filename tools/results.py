@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.records.ablations import remembered
+from benchmark.records.ablations import Ablation, remembered
 from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
 from reports.page.words import in_words
@@ -86,10 +86,15 @@ def fields_of(store: str) -> list[Field]:
     return list(fields(records_of(store)))
 
 
+def ablations_of(store: str) -> list[Ablation]:
+    """The ablations that the store of this name remembers."""
+    return list(remembered(Store(RESULTS / store), tell=print))
+
+
 def write_report_of(store: str, out: Path) -> None:
     """Write the report of the store of this name, in place of what was there."""
     rmtree(out, ignore_errors=True)
-    write_report(records_of(store), out, ablations=list(remembered(Store(RESULTS / store), tell=print)))
+    write_report(records_of(store), out, ablations=ablations_of(store))
 
 
 @cache
@@ -108,7 +113,7 @@ def _table(store: str) -> str:
 
 def _effects(store: str) -> str:
     records, parts = records_of(store), []
-    for ablation in remembered(Store(RESULTS / store), tell=print):
+    for ablation in ablations_of(store):
         text = effects_page(effects(records, ablation.design), ablation.design, unit_of(records))
         parts.append(text.replace("\n## ", "\n#### ").replace("# Ablation", "### Ablation", 1))
     return "\n".join(parts)
@@ -129,7 +134,7 @@ def _findings(store: str) -> str:
         f" supervised with all {every}: {scores['supervised', every]:.1f}.",
         f"So many labels would supervised-only need for as much, likewise: {worths}.",
         f"Controls of what it is that helps, likewise: {controls}.",
-        *(_of_parts(effects(records, one.design)) for one in remembered(Store(RESULTS / store), tell=print)),
+        *(_of_parts(effects(records, one.design)) for one in ablations_of(store)),
         *([ONE_RUN] if all(len(field.runs) == 1 for field in fields_of(store)) else []),
     ]
     return "".join(f"- {sentence}\n" for sentence in sentences)
