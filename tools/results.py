@@ -1,6 +1,6 @@
 """Write into the pages that quote results what the records in docs/results say: `make results`; a test holds that nothing is stale.
 
-A page names what belongs into it, ``<!-- PART of STORE -->`` up to ``<!-- end -->``, where PART is findings, verdicts, effects, table or
+A page names what belongs into it, ``<!-- PART of STORE -->`` up to ``<!-- end -->``, where PART is findings, verdicts, summary or
 published. The figure of label efficiency of each store of which there are findings is docs/pictures/STORE.svg. The report of each store is
 beside its records, where ``python -m benchmark report --store docs/results/STORE`` writes it.
 """
@@ -21,14 +21,14 @@ from benchmark.records.ablations import Ablation, remembered
 from benchmark.records.store import Store
 from benchmark.records.table import Records, collect
 from reports.page.words import in_words
-from reports.tables.ablation import effects, unit_of
-from reports.tables.ablation import to_markdown as effects_page
+from reports.tables.ablation import effects
 from reports.tables.comparable import rows_of
 from reports.tables.comparison import BASELINE, Field, fields
+from reports.tables.escaping import in_markdown
 from reports.tables.label_equivalence import in_words as worth_in_words
 from reports.tables.label_equivalence import label_equivalence
 from reports.tables.leaderboard import leaderboard
-from reports.tables.leaderboard_forms import to_markdown
+from reports.tables.leaderboard_forms import COLUMNS, marks_of, sections_of
 from reports.tables.published import SURE, published_for
 from reports.tables.wording import cases_only
 from reports.writing.leaderboard import write_label_efficiency
@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PICTURES = ROOT / "docs" / "results", ROOT / "docs" / "pictures"
 STORES = ("acdc_desk", "acdc_wide", "hippocampus_desk")
 PAGES = (ROOT / "README.md", RESULTS / "README.md")
-PLACE = re.compile(r"(<!-- (findings|verdicts|effects|table|published) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- (findings|verdicts|summary|published) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BUDGETS = (1, 3, 7)
 IN_WORDS = {
     "cctr": "CCT-R",
@@ -52,6 +52,11 @@ WORTH = ("cctr", "label_propagation")
 """Whose scores are told in labels of supervised-only, too."""
 
 ONE_RUN = "This is one run on CPU cores: training again, or labelling other patients, may turn any of it."
+
+BRACKETS = (
+    "In brackets: 95 % intervals over runs and test patients; in parentheses: of one run, over test patients alone, which say nothing of"
+    " training again."
+)
 
 CONTROLS = {
     "mean_teacher[rsl=true]": "mean teacher with RSL",
@@ -107,16 +112,40 @@ def figure_of(store: str) -> bytes:
         return next(file.read_bytes() for file in files if file.suffix == ".svg")
 
 
-def _table(store: str) -> str:
-    return to_markdown(leaderboard(records_of(store))).removeprefix("# Leaderboard\n").replace("\n## ", "\n### ")
+def _summary(store: str) -> str:
+    """Of each section a table of DSC, a row a method and a column a budget, those that have run with all first, best first."""
+    told = IN_WORDS | CONTROLS
+    (dsc,) = (column for column in COLUMNS if column.header == "DSC %")
+    lines = []
+    for title, rows in sections_of(leaderboard(records_of(store))):
+        budgets = sorted({row.labels for row in rows})
+        scores = {(row.variant, row.labels): f"{dsc.text(row)}{_ends(row)}" for row in rows}
+        lines += [
+            f"DSC in %, {in_markdown(title)}:",
+            "",
+            f"| Method | {' | '.join(f'{labels} labelled' for labels in budgets)} |",
+        ]
+        lines += [f"|:---|{'---:|' * len(budgets)}"]
+        for variant in _in_order(rows):
+            words = f": {told[variant]}" if variant in told else ""
+            cells = " | ".join(in_markdown(scores.get((variant, labels), "")) for labels in budgets)
+            lines.append(f"| `{variant}`{words} | {cells} |")
+        lines += ["", *(f"- {in_markdown(line)}" for line in marks_of(rows)), *([""] if marks_of(rows) else [])]
+    return "\n".join([*lines, BRACKETS, ""])
 
 
-def _effects(store: str) -> str:
-    records, parts = records_of(store), []
-    for ablation in ablations_of(store):
-        text = effects_page(effects(records, ablation.design), ablation.design, unit_of(records))
-        parts.append(text.replace("\n## ", "\n#### ").replace("# Ablation", "### Ablation", 1))
-    return "\n".join(parts)
+def _ends(row: Any) -> str:
+    """The interval, in brackets where it is over runs and cases."""
+    low, high = (f"{100 * end:.1f}" for end in (row.dsc_low, row.dsc_high))
+    return "" if pd.isna(row.dsc_low) else f" ({low} to {high})" if row.units == 1 else f" [{low}, {high}]"
+
+
+def _in_order(rows: list[Any]) -> list[str]:
+    """Variants: those with few scores of BUDGETS last, else by the mean of these."""
+    table = pd.DataFrame([(row.variant, row.labels, row.dsc) for row in rows], columns=["variant", "labels", "dsc"])
+    few = table.assign(dsc=table["dsc"].where(table["labels"].isin(BUDGETS)))
+    found = few.groupby("variant", sort=False)["dsc"].agg(["count", "mean"])
+    return list(found.sort_values(["count", "mean"], ascending=False, kind="stable").index.astype(str))
 
 
 def _findings(store: str) -> str:
@@ -182,8 +211,7 @@ def _published(store: str) -> str:
 PARTS: dict[str, Callable[[str], str]] = {
     "findings": _findings,
     "verdicts": _verdicts,
-    "effects": _effects,
-    "table": _table,
+    "summary": _summary,
     "published": _published,
 }
 

@@ -73,7 +73,11 @@ def in_words(found: list[Field], baseline: str, margin: float = MARGIN) -> list[
         if len(field.variants) < 2:
             continue
         cases = len(field.cases)
-        parts = [f"{_place(field)}: {cases} case{'s' * (cases != 1)}, {field.runs_in_words}."]
+        lacking = int((~field.done).any(1).sum())
+        parts = [
+            f"{_place(field)}: {cases} case{'s' * (cases != 1)}, {field.runs_in_words}"
+            f"{f', of which {lacking} of {len(field.variants)} methods lack some' * bool(lacking)}."
+        ]
         if len({draw for draw, _ in field.runs}) == 1:
             parts.append("One draw says nothing of other labelled cases.")
         against = field.against(baseline_of(baseline, field.section), margin)
@@ -83,6 +87,8 @@ def in_words(found: list[Field], baseline: str, margin: float = MARGIN) -> list[
             counts = [_named(word, of.get(word, [])) for word in (BETTER, WORSE)]
             counts += [f"{len(of[EQUIVALENT])} equivalent within {points(margin)}"] if EQUIVALENT in of else []
             counts += [f"{len(of[OPEN])} that cannot be told apart from it"] if OPEN in of else []
+            untested = len(against) - len(tested)
+            counts += [f"{untested} that cannot be tested, sharing one run with it"] if untested else []
             parts.append(f"Against {baseline}: {', '.join(counts)}.")
             unseen = tested["detectable"].median()
             if unseen >= 5e-4:
@@ -146,7 +152,8 @@ def _first_two(field: Field, margin: float) -> str:
         f" ({signed(low, 1)} to {signed(high, 1)})" if not math.isnan(low) else ""
     )
     if word == UNTESTED:
-        return f"First {first}, second {second}, {ahead} for these cases: {word}, one run."
+        both = "" if field.done[:2].all() else " in the run that both have done"
+        return f"First {first}, second {second}, {ahead} for these cases{both}: {word}, one run."
     how = f"p {field.p_values[0, 1]:.2g} after Holm over {pairs} pair{'s' * (pairs != 1)}"
     said = f"{word} within {points(margin)}" if word == EQUIVALENT else f"{word}, {how}"
     if word == OPEN:
@@ -154,7 +161,7 @@ def _first_two(field: Field, margin: float) -> str:
     return (
         f"First {first}, second {second}, {ahead}: {said}. One more run of both, on these cases, would turn their order with a"
         f" chance of {100 * field.flip(0, 1):.0f} %."
-        f" Kendall's tau of the ranking with other runs and cases: {field.ranks.tau:.2f}."
+        f" Kendall's tau of the ranking with other {'runs and ' * (field.shared > 1)}cases: {field.ranks.tau:.2f}."
     )
 
 

@@ -71,14 +71,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class RunSpread:
-    """How the methods' run means move: means adjusted for runs that are missing, and the variance of a run's mean.
+    """How the methods' run means move: the variance of a run's mean.
 
-    adjusted: (M,), on the scale of all runs: what differs between runs alike for all methods is taken off. of_mean: of a method's run
-    means. of_method: of what is left when what all methods of a run share is taken off; a difference of two has twice that. overlap: by
-    what share the cases' part of a variance is larger than their spread tells, because folds share training data.
+    of_mean: of a method's run means. of_method: of what is left when what all methods of a run share is taken off; a difference of two
+    has twice that. overlap: by what share the cases' part of a variance is larger than their spread tells, because folds share
+    training data.
     """
 
-    adjusted: np.ndarray
     of_mean: MeanSquare
     of_method: MeanSquare
     overlap: float = 0.0
@@ -118,23 +117,16 @@ def run_spread(means: np.ndarray, overlap: float = 0.0) -> RunSpread:
     design = np.hstack([np.eye(means.shape[0])[method], np.eye(means.shape[1])[run]])
     values = means[known]
     coefficients, _, rank, _ = np.linalg.lstsq(design, values)
-    methods, runs = known.any(1).sum(), known.any(0).sum()
-    own = mean(means, 1)
-    if rank == methods + runs - 1:  # else some share no run with the others, not even through a third
-        levels = coefficients[: len(means)] + coefficients[len(means) :][known.any(0)].mean()
-        adjusted = np.where(known.all(1) | ~known.any(1), own, levels)
-    else:
-        adjusted = own
-    within = float(((values - own[method]) ** 2).sum())
+    within = float(((values - mean(means, 1)[method]) ** 2).sum())
     rest = float(((values - design @ coefficients) ** 2).sum())
-    df_within, df_rest = len(values) - methods, len(values) - rank
+    df_within, df_rest = len(values) - known.any(1).sum(), len(values) - rank
     df_shared = df_within - df_rest
     shared = max(0.0, within - rest) / df_shared if df_shared else 0.0
     of_method = MeanSquare(rest / df_rest if df_rest else np.nan, df_rest)
     if not df_within:
-        return RunSpread(adjusted, MeanSquare(np.nan, 0), of_method, overlap)
+        return RunSpread(MeanSquare(np.nan, 0), of_method, overlap)
     parts = [(shared * df_shared / df_within, df_shared), (rest / df_within, df_rest)]
-    return RunSpread(adjusted, sum_of(parts), of_method, overlap)
+    return RunSpread(sum_of(parts), of_method, overlap)
 
 
 def estimate(scores: np.ndarray, run: MeanSquare, overlap: float = 0.0) -> Estimate:

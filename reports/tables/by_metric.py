@@ -58,11 +58,11 @@ def _rows(field: Field, baseline: str, metric: str, margin: float) -> list[dict[
     """A row per variant of a field, in the metric's own sign; comparisons are of what has converged alone."""
     sign, most = (1, 1.0) if metric in FRACTIONS else (-1, np.inf)
     tests = {one.variant: one for one in field.ranked.tests(baseline, margin if metric == "dsc" else 0.0)}
-    lacking = field.spread.adjusted - mean(mean(field.per_unit, 2), 1)
+    lacking = field.adjusted - mean(mean(field.per_unit, 2), 1)
     rows = []
     for place, variant in enumerate(field.variants):
         found = field.mean(place)
-        low, high = np.clip(sorted(sign * end for end in found.interval()), 0, most)
+        low, high = np.clip(sorted(sign * (end + lacking[place]) for end in found.interval()), 0, most)
         runs = field.scores[place]
         row = {"variant": variant, "mean": sign * (float(np.nanmean(runs)) + lacking[place]), "low": low, "high": high}
         row |= {"runs": int((~np.isnan(runs).all(1)).sum()), "units": found.runs, "cases": found.cases}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from reports.statistics.missing_runs import on_all_runs
 from reports.statistics.multiplicity import holm
 from reports.statistics.planning import difference_of, flip_probability, variance_shares
 from reports.statistics.random_effects import (
@@ -111,11 +112,16 @@ class Field:
 
     @cached_property
     def spread(self) -> RunSpread:
-        """How the variants' run means move, and their means on the scale of all runs."""
+        """How the variants' run means move."""
         return run_spread(mean(self.per_unit, 2), overlap_of_folds(self.folds))
 
+    @cached_property
+    def adjusted(self) -> np.ndarray:
+        """(variants,): means on the scale of all runs."""
+        return _adjusted(self.per_unit)
+
     def mean(self, place: int) -> Estimate:
-        """Of a variant, by place, over its own runs; ``spread.adjusted`` has the means on the scale of all runs."""
+        """Of a variant, by place, over its own runs; ``adjusted`` has the means on the scale of all runs."""
         return combination(self.per_unit, of_one(len(self.variants), place), self.spread)
 
     def difference(self, first: int, second: int) -> Estimate:
@@ -154,13 +160,22 @@ class Field:
     @cached_property
     def ranks(self) -> Ranks:
         """How often each variant takes each rank when other runs and cases are drawn; of the runs that every variant has done."""
-        complete = ~np.isnan(self.per_unit).all(2).any(0)
-        return rank_bootstrap(self.per_unit[:, complete] if complete.any() else self.means[:, None])
+        return rank_bootstrap(self.per_unit[:, self._by_all] if self.shared else self.means[:, None])
+
+    @cached_property
+    def _by_all(self) -> np.ndarray:
+        """(units,): whether every variant has done it."""
+        return ~np.isnan(self.per_unit).all(2).any(0)
+
+    @property
+    def shared(self) -> int:
+        """Of how many units (draws, or seeds of one draw) every variant has scores."""
+        return int(self._by_all.sum())
 
     @cached_property
     def rank(self) -> np.ndarray:
         """(variants,): ranks of the means on the scale of all runs; equal ones share a rank."""
-        return stats.rankdata(-self.spread.adjusted.round(12))
+        return stats.rankdata(-self.adjusted.round(9))
 
     @cached_property
     def pairs(self) -> dict[tuple[int, int], Estimate]:
@@ -262,7 +277,7 @@ class Field:
     @cached_property
     def complete(self) -> np.ndarray:
         """``per_unit`` of the units that every variant has done and the cases that all of these have."""
-        units = self.per_unit[:, ~np.isnan(self.per_unit).all(2).any(0)]
+        units = self.per_unit[:, self._by_all]
         return units[:, :, ~np.isnan(units).any((0, 1))]
 
     @property
@@ -314,13 +329,19 @@ def fields_of(
         if part["value"].isna().all():
             continue
         made = block(part, ["variant"])
-        adjusted = run_spread(mean(by_unit(made.values, units_of(made.runs)), 2)).adjusted
+        adjusted = _adjusted(by_unit(made.values, units_of(made.runs)))
         order = pd.Series(adjusted).sort_values(ascending=False, kind="stable").index.to_numpy()
         variants = tuple(str(made.rows[i]) for i in order)
         not_yet = {v: words[where] for v in variants if (where := (*section[:3], int(labels), v)) in words}
         title = titles[section[1]]
         of = folds.get(section[0], 0.0)
         yield key, Field(tuple(section), int(labels), variants, made.runs, made.cases, made.values[order], title, not_yet, of)
+
+
+def _adjusted(per_unit: np.ndarray) -> np.ndarray:
+    """(variants,): means on the scale of all runs, of fractions or, the negative, of distances."""
+    means = mean(per_unit, 2)
+    return -on_all_runs(-means, np.inf) if (per_unit < 0).any() else on_all_runs(means)
 
 
 def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:

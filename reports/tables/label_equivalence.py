@@ -32,12 +32,12 @@ def label_equivalence(found: list[Field], baseline: str) -> pd.DataFrame:
             continue
         cases = sorted(set.intersection(*(set(field.cases) for field in fields)))
         labels = np.array([field.labels for field in curve], dtype=float)
-        means = np.array([field.spread.adjusted[field.variants.index(name)] for field in curve])
+        means = np.array([field.adjusted[field.variants.index(name)] for field in curve])
         parts = _Parts(fields, cases)
         for field in fields:
             for place, variant in enumerate(field.variants):
                 if variant != name:
-                    score = float(field.spread.adjusted[place])
+                    score = float(field.adjusted[place])
                     worth = equivalent_labels(labels, means, score, _Difference(field, place, curve, name, parts))
                     ends = [worth.value, worth.low, worth.high, curve[0].labels, curve[-1].labels]
                     rows.append([*section, field.labels, variant, name, *ends])

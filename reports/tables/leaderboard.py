@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from reports.statistics.missing_runs import on_all_runs
 from reports.statistics.random_effects import by_unit, combination, mean, overlap_of_folds, run_spread, units_of
 from reports.tables.case_scores import block, case_scores, reported_cases
 from reports.tables.comparable import COMPARABLE, METHOD, SECTION, check_comparable, folds_of, rows_of, titled
@@ -169,16 +170,15 @@ def _budget(scores: pd.DataFrame, overlap: float) -> pd.DataFrame:
     values, most = part.values, 1.0 if where["metric"] in FRACTIONS else np.inf
     units = by_unit(values, units_of(part.runs))
     of_unit, of_draw_0 = mean(units, 2), mean(values, 2)[:, [draw == 0 for draw, _ in part.runs]]
-    spread = run_spread(of_unit, overlap)
+    spread, off = run_spread(of_unit, overlap), on_all_runs(of_unit, most) - mean(of_unit, 1)
     done = ~np.isnan(of_draw_0)
     rows = []
     for row, ((variant, network), weights) in enumerate(zip(part.rows, np.eye(len(part.rows)), strict=True)):
         found = combination(units, weights, spread)
-        low, high = np.clip(found.interval(), 0, most)
+        low, high = np.clip(np.array(found.interval()) + off[row], 0, most)
         lacking = int(np.isnan(values[row]).all(1).sum())
         first = of_draw_0[row, done[row]]
         draw_0 = (len(first), first.mean() if len(first) else np.nan, first.std(ddof=1) if len(first) > 1 else np.nan)
-        off = spread.adjusted[row] - mean(of_unit, 1)[row]
         rows.append(where | {"variant": variant, "network": network})
-        rows[-1] |= dict(zip([*ENDS, *OF_DSC], (off, low, high, lacking, found.runs, *draw_0), strict=True))
+        rows[-1] |= dict(zip([*ENDS, *OF_DSC], (off[row], low, high, lacking, found.runs, *draw_0), strict=True))
     return pd.DataFrame(rows)

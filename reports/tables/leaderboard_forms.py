@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Callable, Iterator
@@ -131,7 +132,11 @@ def marks_of(rows: list[Any]) -> list[str]:
     ]
     lines += [f"{row.variant}, {row.labels} labelled: {words}" for row in rows if (words := collapsed_in_words(row))]
     kept = any(row.runs_kept for row in rows)
-    lines += [f"{LACKING} {row.variant}, {row.labels} labelled: {words}" for row in rows if (words := lacking_in_words(row))]
+    lacking = sorted((row for row in rows if row.runs_lacking > 0), key=lambda row: (row.labels, row.runs_lacking))
+    for (labels, _), group in itertools.groupby(lacking, key=lambda row: (row.labels, row.runs_lacking)):
+        alike = list(group)
+        names = ", ".join(dict.fromkeys(row.variant for row in alike))
+        lines.append(f"{LACKING} {names}, {labels} labelled: {lacking_in_words(alike[0], others=len(alike) > 1)}")
     return [*lines, *([f"{KEPT} made by other code than that of the command that used it (--stale keep)"] if kept else [])]
 
 

@@ -56,8 +56,8 @@ def collapsed_in_words(row: Any) -> str:
     return f"predicts nothing (every structure missed) in {row.runs_collapsed:.0f} of {row.runs_done} runs"
 
 
-def lacking_in_words(row: Any) -> str:
-    """How many runs a row lacks, and what that means for its scores; empty where it lacks none."""
+def lacking_in_words(row: Any, others: bool = False) -> str:
+    """How many runs a row, or it and others, lacks, and what that means for its scores; empty where it lacks none."""
     if not row.runs_lacking > 0:
         return ""
-    return f"lacks {row.runs_lacking:.0f} of the runs that others have done; what made runs hard for all is taken off"
+    return f"lack{'s' * (not others)} {row.runs_lacking:.0f} of the runs that others have done; what made runs hard for all is taken off"

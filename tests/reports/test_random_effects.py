@@ -58,18 +58,6 @@ def test_mean_squares_of_cases_and_rest_are_those_of_statsmodels():
         assert (found.value, found.df) == pytest.approx((table.loc[name, "mean_sq"], table.loc[name, "df"]))
 
 
-def test_an_adjusted_mean_is_that_of_the_additive_model_and_a_complete_row_keeps_its_own():
-    means = made_up().mean(2)
-    means[2, 1] = NAN
-    adjusted = run_spread(means).adjusted
-    assert adjusted[[0, 1, 3]] == pytest.approx(means[[0, 1, 3]].mean(1))
-    others = means[[0, 1, 3]]
-    assert adjusted[2] == pytest.approx((means[2, [0, 2]] - others[:, [0, 2]].mean(0)).mean() + others.mean())
-    apart = np.array([[1.0, 2.0, NAN, NAN], [NAN, NAN, 5.0, 7.0]])
-    assert run_spread(apart).adjusted.tolist() == [1.5, 6.0]
-    assert np.isnan(run_spread(np.array([[1.0, 2.0], [NAN, NAN]])).adjusted[1])
-
-
 def test_a_difference_is_a_t_test_over_runs_where_cases_do_not_matter_and_over_cases_where_runs_do_not():
     rng = np.random.default_rng(1)
     run_means = rng.normal(0, 1, (2, 5))

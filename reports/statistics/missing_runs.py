@@ -1,0 +1,57 @@
+"""What a method that lacks runs would have scored on average, had it done the runs that others have done."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from reports.statistics.random_effects import mean
+
+FARTHEST = 30.0
+"""Log odds, or logarithms, beyond which scores are nothing, or all there is."""
+
+
+def on_all_runs(means: np.ndarray, most: float = 1.0) -> np.ndarray:
+    """(M,): means over all runs, where one that is missing counts as what method + run of the others make of it.
+
+    Method + run is fitted where it cannot leave what scores can be: log odds of fractions, logarithms of distances, by quasi-likelihood
+    (Papke and Wooldridge, J. Appl. Econometrics 1996). A run that is ten points better for most is worth little to a method
+    at 1 %. A method keeps its own mean where nothing is missing, and where some methods share no run with the others, not even through a
+    third.
+
+    Args:
+        means: (M, R), of methods in runs; NaN where a run is not done.
+        most: the largest that a score can be: 1 of fractions, infinite of distances.
+    """
+    known = ~np.isnan(means)
+    own, runs = mean(means, 1), known.any(0)
+    method, run = np.nonzero(known)
+    design = np.hstack([np.eye(len(means))[method], np.eye(len(runs))[run]])
+    tied = np.linalg.matrix_rank(design) == known.any(1).sum() + runs.sum() - 1
+    if known[known.any(1)][:, runs].all() or not tied:
+        return own
+    effects = _fitted(design, means[known], most)
+    would = _score(effects[: len(means), None] + effects[len(means) :], most)
+    filled = np.where(known, means, would)[:, runs].mean(1)
+    return np.where(known[:, runs].all(1) | ~known.any(1), own, filled.round(12))
+
+
+def _fitted(design: np.ndarray, values: np.ndarray, most: float) -> np.ndarray:
+    """Effects by iteratively reweighted least squares; the variance of a score is that of counts of its mean."""
+    ends = _score(np.array([-FARTHEST, FARTHEST]), most)
+    start = np.clip(values, *ends)
+    link, effects = np.log(start) - np.log1p(-start / most), np.zeros(design.shape[1])
+    for _ in range(100):
+        fit = _score(link, most)
+        weight = fit * (1 - fit / most)
+        root = np.sqrt(weight)
+        effects = np.linalg.lstsq(root[:, None] * design, root * (link + (values - fit) / weight))[0]
+        before, link = link, np.clip(design @ effects, -FARTHEST, FARTHEST)
+        if np.abs(link - before).max() < 1e-12:
+            break
+    return effects
+
+
+def _score(link: np.ndarray, most: float) -> np.ndarray:
+    """What log odds, or a logarithm, come to."""
+    return special.expit(link) if np.isfinite(most) else np.exp(np.clip(link, -FARTHEST, FARTHEST))
