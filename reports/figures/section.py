@@ -62,9 +62,9 @@ def drawings(
     for field in found:
         if len(field.ranked.variants) > 1:
             caption = (
-                f"{field.labels} labelled: ranks over 10,000 resamples of runs and cases; and each row against each column: above the"
-                " diagonal, where the row has the higher mean, the points between them, below it the Holm-adjusted p of all pairs. Blue:"
-                " the row is better, orange: it is worse."
+                f"{field.labels} labelled: ranks over 10,000 resamples of {'runs and ' * (field.ranked.shared > 1)}cases; and each row"
+                " against each column: above the diagonal, where the row has the higher mean, the points between them, below it the"
+                " Holm-adjusted p of all pairs. Blue: the row is better, orange: it is worse."
             )
             every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field.ranked)))
     caption = (

@@ -1,8 +1,8 @@
 """Means and differences of methods when both runs and cases are samples: what would come out if somebody trained and tested again.
 
 A score is method + case + run + method x case + method x run + rest, a run being a draw, or a seed where there is one draw; all but
-the method are random. How run means move is pooled over the methods of a budget, for two or three runs of one method say little
-of it; the cases' part is a method's or a difference's own.
+the method are random. How run means move is mostly taken from all methods of a budget, for two or three runs of one method say little
+of it, and the less so the more these differ; the cases' part is a method's or a difference's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from functools import cached_property
 
 import numpy as np
 from scipy import special
+
+from reports.statistics.heterogeneity import prior_df
 
 ROUNDING = 1e-12
 """What is smaller than this is 0."""
@@ -74,12 +76,13 @@ class RunSpread:
     """How the methods' run means move: the variance of a run's mean.
 
     of_mean: of a method's run means. of_method: of what is left when what all methods of a run share is taken off; a difference of two
-    has twice that. overlap: by what share the cases' part of a variance is larger than their spread tells, because folds share
-    training data.
+    has twice that. prior_df: what these are worth, in degrees of freedom, beside a combination's own variance (``prior_df``). overlap: by
+    what share the cases' part of a variance is larger than their spread tells, because folds share training data.
     """
 
     of_mean: MeanSquare
     of_method: MeanSquare
+    prior_df: float = np.inf
     overlap: float = 0.0
 
 
@@ -118,15 +121,16 @@ def run_spread(means: np.ndarray, overlap: float = 0.0) -> RunSpread:
     values = means[known]
     coefficients, _, rank, _ = np.linalg.lstsq(design, values)
     within = float(((values - mean(means, 1)[method]) ** 2).sum())
-    rest = float(((values - design @ coefficients) ** 2).sum())
+    left = (values - design @ coefficients) ** 2
+    rest, alike = float(left.sum()), prior_df(np.bincount(method, left, len(means)), known.sum(1) - 1)
     df_within, df_rest = len(values) - known.any(1).sum(), len(values) - rank
     df_shared = df_within - df_rest
     shared = max(0.0, within - rest) / df_shared if df_shared else 0.0
     of_method = MeanSquare(rest / df_rest if df_rest else np.nan, df_rest)
     if not df_within:
-        return RunSpread(MeanSquare(np.nan, 0), of_method, overlap)
+        return RunSpread(MeanSquare(np.nan, 0), of_method, alike, overlap)
     parts = [(shared * df_shared / df_within, df_shared), (rest / df_within, df_rest)]
-    return RunSpread(sum_of(parts), of_method, overlap)
+    return RunSpread(sum_of(parts), of_method, alike, overlap)
 
 
 def estimate(scores: np.ndarray, run: MeanSquare, overlap: float = 0.0) -> Estimate:
@@ -222,7 +226,27 @@ def weighted(scores: np.ndarray, weights: np.ndarray, spread: RunSpread) -> Part
     parts = [(shared**2 * spread.of_mean.value, spread.of_mean.df)] if shared else []
     if abs(squares - shared**2) > 1e-9:
         parts.append(((squares - shared**2) * spread.of_method.value, spread.of_method.df))
-    return Part(np.tensordot(weights[chosen], scores[chosen][:, done], 1), sum_of(parts))
+    combined = np.tensordot(weights[chosen], scores[chosen][:, done], 1)
+    return Part(combined, moderated(sum_of(parts), mean(combined, 1), spread.prior_df))
+
+
+def moderated(pooled: MeanSquare, means: np.ndarray, prior: float) -> MeanSquare:
+    """The variance of a run's mean, of the pooled one and of a combination's own run means (R,), weighted by ``prior`` and R - 1.
+
+    This is Smyth's moderated variance. Its degrees of freedom are the geometric mean of his (prior + R - 1, as if the spreads differed as
+    much as is estimated) and Satterthwaite's (as if they were equal), at most the pooled one's: so simulated worlds of equal and of uneven
+    spreads both have the rates that docs/statistics.md gives.
+
+    Args:
+        prior: the degrees of freedom that ``pooled`` counts; infinite for it alone.
+    """
+    own = len(means) - 1
+    if own < 1 or np.isinf(prior) or np.isnan(pooled.value):
+        return pooled
+    share = own / (prior + own)
+    value = (1 - share) * pooled.value + share * float(means.var(ddof=1))
+    if_equal = 1 / ((1 - share) ** 2 / pooled.df + share**2 / own)
+    return MeanSquare(value, min(float(np.sqrt(if_equal * (prior + own))), pooled.df))
 
 
 def sum_over_budgets(parts: Sequence[Part], overlap: float = 0.0) -> Estimate:

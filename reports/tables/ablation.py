@@ -3,7 +3,8 @@
 An effect is a difference of mean scores between cells with the same draw and seed, on the same cases. Main effect of a level: how much
 it adds to the factor's baseline, averaged over all levels of the other factors. Interaction: how much more (or less) levels add
 together than the sum of what each adds, averaged likewise. Intervals count runs and cases as samples
-(``reports.statistics.random_effects``), the spread of runs pooled over all variants of the design.
+(``reports.statistics.random_effects``), the spread of runs pooled over all variants of the design, so far as they
+move alike.
 """
 
 from __future__ import annotations

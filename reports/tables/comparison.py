@@ -18,9 +18,11 @@ from reports.statistics.planning import difference_of, flip_probability, varianc
 from reports.statistics.random_effects import (
     Estimate,
     MeanSquare,
+    Part,
     RunSpread,
     by_unit,
     combination,
+    estimate,
     mean,
     of_one,
     overlap_of_folds,
@@ -28,6 +30,7 @@ from reports.statistics.random_effects import (
     run_spread,
     seed_spread,
     units_of,
+    weighted,
 )
 from reports.statistics.resampling import Ranks, better_probability, gap_closed, interquartile_mean, rank_bootstrap
 from reports.tables.case_scores import block, case_scores, reported_cases
@@ -126,23 +129,24 @@ class Field:
 
     def difference(self, first: int, second: int) -> Estimate:
         """Of two variants, by place: first less second over the runs that both have done, DSC fractions."""
+        part = self._pair(first, second)
+        return estimate(part.scores, part.run, self.spread.overlap)
+
+    def _pair(self, first: int, second: int) -> Part:
+        """What ``difference`` is of."""
         both, weights = self.done[first] & self.done[second], pair(len(self.variants), first, second)
         if both.all():
-            return combination(self.per_unit, weights, self.spread)
+            return weighted(self.per_unit, weights, self.spread)
         units = [unit for unit, done in zip(units_of(self.runs), both, strict=True) if done]
-        return combination(by_unit(self.scores[:, both], units), weights, self.spread)
+        return weighted(by_unit(self.scores[:, both], units), weights, self.spread)
 
     def flip(self, first: int, second: int) -> float:
         """The chance that one more run of two variants, on these cases, puts them the other way round; NaN with one run."""
-        return self._flip(self.difference(first, second))
-
-    def _flip(self, found: Estimate) -> float:
-        """``flip`` of what is known as ``difference``."""
+        part = self._pair(first, second)
         seeds = len(self.runs) / len(set(units_of(self.runs)))
-        run = MeanSquare(2 * self.spread.of_method.value, self.spread.of_method.df)
         alone = self.seeds
         seed = MeanSquare(2 * alone.value * (1 - 1 / seeds), alone.df)  # a unit is a mean of seeds, a new run is one
-        return flip_probability(found.value, run, found.runs, seed)
+        return flip_probability(part.mean, part.run, len(part.scores), seed)
 
     @cached_property
     def seeds(self) -> MeanSquare:
@@ -152,9 +156,8 @@ class Field:
 
     def needs(self, first: int, second: int) -> tuple[int | None, int | None]:
         """How many more units (draws, or seeds of one draw), or cases, would tell two variants apart with 80 % power; None for never."""
-        spread = MeanSquare(2 * self.spread.of_method.value, self.spread.of_method.df)
-        apart = self.per_unit[first] - self.per_unit[second]
-        known = difference_of(apart[~np.isnan(apart).all(1)], spread)
+        part = self._pair(first, second)
+        known = difference_of(part.scores, part.run)
         return known.needs() if known else (None, None)
 
     @cached_property
@@ -229,7 +232,7 @@ class Field:
         p = holm(np.array([one.p for one in found]))
         equivalence = holm(np.array([one.equivalence_p(margin / 100) for one in found]))
         return [
-            Tested(self.variants[other], other, shift, one, same, verdict(shift, one, same), self._flip(shift))
+            Tested(self.variants[other], other, shift, one, same, verdict(shift, one, same), self.flip(other, place))
             for other, shift, one, same in zip(others, found, p, equivalence, strict=True)
         ]
 

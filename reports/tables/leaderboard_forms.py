@@ -88,8 +88,9 @@ NAME_WIDTH = 16
 
 NOTES = (
     "DSC: mean over classes, volumes of a case, cases and runs; CI: interval over runs and cases (two-way random effects, the"
-    " spread of runs pooled over the methods of a budget, the seeds of a draw averaged), or over cases alone where it says so: of one"
-    " run, nothing is known of training again. ‡: runs that others have done are missing; scores are on the scale of all runs."
+    " spread of runs pooled over the methods of a budget so far as they move alike, the seeds of a draw averaged), or over cases alone"
+    " where it says so: of one run, nothing is known of training again. ‡: runs that others have done are missing; scores are on the"
+    " scale of all runs."
     " Missed: structures in only one of prediction and truth, of all structures; they score DSC 0 and"
     " the volume's diagonal as distance. Undefined: structures in neither, left out of distances. Runs: done, of all asked for."
     " Time, parameters and memory are those of one run; passes: images through networks per image of a batch, in a training step."

@@ -101,9 +101,10 @@ def methods_paragraph(records: Records, found: list[Field], margin: float) -> st
         r" distance (HD95) and the average symmetric surface distance (ASSD), chosen after~\cite{maierhein2024metrics}, in 3-D on each"
         " volume's own grid, averaged over classes, volumes of a case, cases and runs. A structure in only one of prediction and truth"
         " scores DSC 0 and the volume's diagonal as distance; one in neither has no distance. Intervals (95\\,\\%) and tests come from a"
-        " two-way random-effects analysis of runs and cases, with the variance of runs pooled over the methods of a budget and"
-        r" approximate degrees of freedom; $p$ values are adjusted over methods~\cite{holm1979}. Methods count as equivalent where two"
-        rf" one-sided tests~\cite{{schuirmann1987}} place their difference within {margin:g} DSC points. One run is not tested."
+        " two-way random-effects analysis of runs and cases, with the variance of runs moderated by that pooled over the methods of a"
+        r" budget~\cite{smyth2004} and approximate degrees of freedom; $p$ values are adjusted over methods~\cite{holm1979}. Methods"
+        rf" count as equivalent where two one-sided tests~\cite{{schuirmann1987}} place their difference within {margin:g} DSC points."
+        " One run is not tested."
     )
     return "\n\n".join(paragraphs) + "\n"
 

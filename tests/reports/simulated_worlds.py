@@ -94,6 +94,12 @@ def page() -> str:
     lines += [
         _line(World(methods, 20, runs, uneven=2.0), 1000 if methods == 2 else 200) for methods in (2, 18) for runs in (3, 5)
     ]
+    lines += [WILD, HEADER]
+    lines += [
+        _line(World(methods, 10, runs, seed=6.0, run=3.0, uneven=0.25), 10000 // methods)
+        for methods in (4, 6, 10, 18)
+        for runs in (3, 5)
+    ]
     return "\n".join([*lines, *simulated_standings.page(), ""])
 
 
@@ -122,7 +128,11 @@ Draws x seeds (method x draw 4, method x seed 2): draws are what counts. Seeds o
 report says so beside each verdict.
 """
 UNEVEN = """
-Spreads that differ, 4 and 2: every other method moves twice as much from run to run as the rest, while the spread is pooled.
+Spreads that differ, 4 and 2: every other method moves twice as much from run to run as the baseline and the rest.
+"""
+WILD = """
+Spreads that differ, 6 and 1.5 (run 3): the baseline and half of the others move four times as much from run to run as the rest. The
+spread of runs is pooled over methods the less, the more they differ; were it pooled alone, of 10 methods in 3 runs .12 would be false.
 """
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def test_a_sum_over_budgets_is_estimate_where_there_is_one_and_by_hand_where_the
     parts = [weighted(first, np.eye(4)[0], spreads[0]), weighted(second, -np.eye(4)[1], spreads[1])]
     both = sum_over_budgets(parts)
     apart = first[0].mean(0) - second[1].mean(0)
-    of_runs = sum(spread.of_mean.value for spread in spreads) / 3
+    of_runs = sum(part.run.value for part in parts) / 3
     rest = sum(((s - s.mean(0) - s.mean(1, keepdims=True) + s.mean()) ** 2).sum() / 14 for s in (first[0], second[1])) / 24
     assert both.value == pytest.approx(apart.mean())
     assert both.error**2 == pytest.approx(of_runs + apart.var(ddof=1) / 8 - min(of_runs, apart.var(ddof=1) / 8, rest))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reports.statistics.planning import Difference, difference_of, variance_shares
-from reports.statistics.random_effects import MeanSquare, combination, pair, run_spread
+from reports.statistics.random_effects import MeanSquare, combination, pair, run_spread, weighted
 
 
 def test_power_is_that_of_a_t_test_over_runs_where_cases_do_not_matter():
@@ -34,7 +34,7 @@ def test_the_parts_of_a_difference_add_up_to_the_error_that_it_is_tested_with():
     scores = rng.normal(0, 3, (4, 3, 1)) + rng.normal(0, 4, (4, 1, 8)) + rng.normal(0, 1, (4, 3, 8))
     spread = run_spread(scores.mean(2))
     found = combination(scores, pair(4, 0, 1), spread)
-    parts = difference_of(scores[0] - scores[1], MeanSquare(2 * spread.of_method.value, spread.of_method.df))
+    parts = difference_of(scores[0] - scores[1], weighted(scores, pair(4, 0, 1), spread).run)
     assert parts is not None and parts.of_run > 0 and parts.of_case > 0
     assert parts.of_run / 3 + parts.of_case / 8 + parts.rest / 24 == pytest.approx(found.error**2)
     assert difference_of(scores[0, :1], MeanSquare(1.0, 3)) is None
