@@ -2,7 +2,7 @@
 
 ``costs.json`` is measured by ``make performance`` at the rules REFERENCE: the seconds of a method's step, in those of a U-Net that passes
 forward and back over the same batch, and the memory that it takes, in what that U-Net keeps for its backward pass. Other rules are
-reached by the U-Net's operations and kept bytes there, which a piece of a slice shows.
+reached by the U-Net's seconds there, of a few slices, and by the bytes that it keeps, which a piece of a slice shows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ REFERENCE = "quick"
 TABLE = Path(__file__).with_name("costs.json")
 PROCESS_BYTES = 450e6
 """Of a worker before it has a cell: Python, torch, monai and what they load."""
-ROUNDS = 4
+ROUNDS, FEW = 4, 4
+"""How often a step is measured; slices of it on a CPU."""
 
 
 class Work(NamedTuple):
@@ -90,9 +91,17 @@ def unit_seconds(protocol: Protocol, device: str) -> float:
 
 def half_precision_share(protocol: Protocol, device: str) -> float:
     """What a U-Net's step at these rules takes in bfloat16, in float32's, on this machine; on a CPU, of a few slices."""
-    few = {} if device.startswith("cuda") else {"batch_labelled": 2, "batch_unlabelled": 2}
-    one, half = (protocol.model_copy(update=few | {"precision": name}) for name in ("float32", "bfloat16"))
-    return unit_seconds(half, device) / unit_seconds(one, device)
+    one, half = (batch_seconds(protocol.model_copy(update={"precision": name}), device) for name in ("float32", "bfloat16"))
+    return half / one
+
+
+def batch_seconds(protocol: Protocol, device: str) -> float:
+    """``unit_seconds``, on a CPU from FEW slices: there it is in proportion to the batch."""
+    if device.startswith("cuda"):
+        return unit_seconds(protocol, device)
+    same = {name: getattr(protocol, name) for name in ("image_size", "unet_widths", "unet_dropout", "precision")}
+    few = get_protocol(REFERENCE).model_copy(update=same | {"batch_labelled": FEW // 2, "batch_unlabelled": FEW // 2})
+    return unit_seconds(few, device) * _batch(protocol) / FEW
 
 
 @cache
@@ -102,18 +111,14 @@ def table() -> Mapping[str, Mapping[str, float]]:
     return found
 
 
-def training_seconds(cell: Cell, device: str, channels: int, classes: int) -> float:
+def training_seconds(cell: Cell, device: str) -> float:
     """Seconds that the cell's training will take, about; registrations and tests are left out."""
     method: Any = registry.load("methods", cell.method)
     if issubclass(method, Propagator):
         return 0.0
     known = table().get(cell.method)
     relative = known["seconds"] if known else _relative(cell.method, json.dumps(cell.hparams), device)
-    if device.startswith("cuda"):  # a moment to measure, and not in proportion to the operations of a small batch
-        return cell.protocol.steps * relative * unit_seconds(cell.protocol, device)
-    reference = get_protocol(REFERENCE)
-    scale = work(cell.protocol, channels, classes).operations / work(reference, 1, 4).operations
-    return cell.protocol.steps * relative * scale * unit_seconds(reference, device)
+    return cell.protocol.steps * relative * batch_seconds(cell.protocol, device)
 
 
 def memory_bytes(cell: Cell, channels: int, classes: int, slices: int = 0) -> float:

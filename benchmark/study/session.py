@@ -336,8 +336,7 @@ class Session:
             return median(known)
         if self.site.remote:
             return math.nan  # not this machine's to say
-        data = open_dataset(cell.dataset, cell.data)
-        return training_seconds(cell, self.site.device, data.channels, len(data.classes))
+        return training_seconds(cell, self.site.device)
 
     @cached_property
     def _seconds(self) -> dict[tuple[str, str, str], list[float]]:

@@ -52,7 +52,7 @@ def test_operations_and_bytes_are_those_of_the_network() -> None:
 def test_time_follows_steps_method_and_rules(dataset: Dataset) -> None:
     def seconds(method: str, protocol: str) -> float:
         (cell,) = cells(dataset, method, protocol)
-        return costs.training_seconds(cell, "cpu", 1, 4)
+        return costs.training_seconds(cell, "cpu")
 
     quick = seconds("supervised", "quick")
     assert seconds("supervised", "quick[steps=800]") == pytest.approx(2 * quick)
@@ -67,7 +67,7 @@ def test_what_is_measured_has_one_thread_as_a_cell_has(dataset: Dataset) -> None
     costs.unit_seconds.cache_clear()
     torch.set_num_threads(2)
     (cell,) = cells(dataset, "supervised")
-    assert costs.training_seconds(cell, "cpu", 1, 4) > 0 and torch.get_num_threads() == 1
+    assert costs.training_seconds(cell, "cpu") > 0 and torch.get_num_threads() == 1
 
 
 def test_a_method_that_the_table_does_not_know_is_timed_on_made_up_slices(
@@ -75,11 +75,11 @@ def test_a_method_that_the_table_does_not_know_is_timed_on_made_up_slices(
 ) -> None:
     monkeypatch.setattr(costs, "table", lambda: {"cctr": {"seconds": 4.0, "memory": 5.0}})
     (cell,) = cells(dataset, "cps")
-    assert 0 < costs.training_seconds(cell, "cpu", 1, 4) < 60
+    assert 0 < costs.training_seconds(cell, "cpu") < 60
     with pytest.raises(
         ValidationError, match="levels"
     ):  # asked for with its list, which has no hash, and refused by the method alone
-        costs.training_seconds(cell.model_copy(update={"hparams": cell.hparams | {"levels": [1, 2]}}), "cpu", 1, 4)
+        costs.training_seconds(cell.model_copy(update={"hparams": cell.hparams | {"levels": [1, 2]}}), "cpu")
     assert costs.memory_bytes(cell, 1, 4) == costs.memory_bytes(*cells(dataset, "cctr"), 1, 4)
 
 

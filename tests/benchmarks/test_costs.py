@@ -68,14 +68,13 @@ def test_what_methods_cost(ledger: Ledger, pytestconfig: pytest.Config) -> None:
         costs.TABLE.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def test_plans_are_near_what_longer_rules_take() -> None:
-    """At `desk`, whose images are larger and networks deeper: within a factor of 2."""
-    rules = get_protocol("desk")
+@pytest.mark.parametrize("changes", ["", "[unet_widths=[16,32,64,128,256]]"])
+def test_plans_are_near_what_longer_rules_take(changes: str) -> None:
+    """At `desk`, whose images are larger and networks deeper, and with the field's full-size U-Net: within a factor of 2."""
+    rules = get_protocol(f"desk{changes}")
     for name in ("supervised", "mean_teacher", "cps"):
-        changes = {field: getattr(rules, field) for field in Protocol.model_fields}
-        method: Method = build(made_up_task(side=rules.image_size, **changes), name)
+        fields = {field: getattr(rules, field) for field in Protocol.model_fields}
+        method: Method = build(made_up_task(side=rules.image_size, **fields), name)
         took = step_seconds(method, rules, 0, 3)
-        reference = get_protocol(costs.REFERENCE)
-        scale = costs.work(rules, 1, 4).operations / costs.work(reference, 1, 4).operations
-        planned = costs.table()[name]["seconds"] * scale * costs.unit_seconds(reference, "cpu")
+        planned = costs.table()[name]["seconds"] * costs.batch_seconds(rules, "cpu")
         assert 0.5 < planned / took < 2, (name, planned, took)
