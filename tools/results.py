@@ -30,7 +30,7 @@ from reports.tables.label_equivalence import label_equivalence
 from reports.tables.leaderboard import leaderboard
 from reports.tables.leaderboard_forms import COLUMNS, marks_of, sections_of
 from reports.tables.published import SURE, published_for
-from reports.tables.wording import cases_only
+from reports.tables.wording import LACKING, cases_only
 from reports.writing.leaderboard import write_label_efficiency
 from reports.writing.report import write_report
 
@@ -51,7 +51,8 @@ IN_WORDS = {
 WORTH = ("cctr", "label_propagation")
 """Whose scores are told in labels of supervised-only, too."""
 
-ONE_RUN = "This is one run on CPU cores: training again, or labelling other patients, may turn any of it."
+ONE_RUN = "With {} labelled this is one run on CPU cores: training again, or labelling other patients, may turn any of it."
+ON_THE_SCALE = f"{LACKING}: lacks runs that others have done, and stands on the scale of all."
 
 BRACKETS = (
     "In brackets: 95 % intervals over runs and test patients; in parentheses: of one run, over test patients alone, which say nothing of"
@@ -153,10 +154,13 @@ def _in_order(rows: list[Any]) -> list[str]:
 def _findings(store: str) -> str:
     records = records_of(store)
     table = leaderboard(records)
+    once = [str(field.labels) for field in fields_of(store) if len(field.runs) == 1 and field.labels in BUDGETS]
     scores = table.set_index(["variant", "labels"])["dsc"].mul(100).to_dict()
+    lacking = set(table.loc[table["runs_lacking"] > 0].set_index(["variant", "labels"]).index)
     every = max(labels for variant, labels in scores if variant == "supervised")
     methods, controls = (
-        "; ".join(f"{words} {_at_budgets(variant, scores)}" for variant, words in told.items()) for told in (IN_WORDS, CONTROLS)
+        "; ".join(f"{words} {_at_budgets(variant, scores, lacking)}" for variant, words in told.items())
+        for told in (IN_WORDS, CONTROLS)
     )
     worth = {(row.variant, row.labels): worth_in_words(row) for row in rows_of(label_equivalence(fields_of(store), BASELINE))}
     worths = "; ".join(f"{IN_WORDS[one]} {', '.join(worth.get((one, n), 'to do') for n in BUDGETS)}" for one in WORTH)
@@ -166,14 +170,18 @@ def _findings(store: str) -> str:
         f"So many labels would supervised-only need for as much, likewise: {worths}.",
         f"Controls of what it is that helps, likewise: {controls}.",
         *(_of_parts(effects(records, one.design)) for one in ablations_of(store)),
-        *([ONE_RUN] if all(len(field.runs) == 1 for field in fields_of(store)) else []),
+        *([ONE_RUN.format(" and ".join(once))] if once else []),
+        *([ON_THE_SCALE] if any(LACKING in words for words in (methods, controls)) else []),
     ]
     return "".join(f"- {sentence}\n" for sentence in sentences)
 
 
-def _at_budgets(variant: str, scores: dict[tuple[str, int], float]) -> str:
-    known = [scores.get((variant, labels), float("nan")) for labels in BUDGETS]
-    return ", ".join("to do" if pd.isna(score) else f"{score:.1f}" for score in known)
+def _at_budgets(variant: str, scores: dict[tuple[str, int], float], lacking: set[Any]) -> str:
+    known = {labels: scores.get((variant, labels), float("nan")) for labels in BUDGETS}
+    return ", ".join(
+        "to do" if pd.isna(score) else f"{score:.1f}{LACKING * ((variant, labels) in lacking)}"
+        for labels, score in known.items()
+    )
 
 
 def _of_parts(table: pd.DataFrame) -> str:
