@@ -133,7 +133,8 @@ def _summary(store: str) -> str:
             words = f": {told[variant]}" if variant in told else ""
             cells = " | ".join(in_markdown(scores.get((variant, labels), "")) for labels in budgets)
             lines.append(f"| `{variant}`{words} | {cells} |")
-        lines += ["", *(f"- {in_markdown(line)}" for line in marks_of(rows)), *([""] if marks_of(rows) else [])]
+        marks = [f"- {in_markdown(line)}" for line in marks_of(rows)]
+        lines += ["", *marks, *([""] if marks else [])]
     return "\n".join([*lines, BRACKETS, ""])
 
 

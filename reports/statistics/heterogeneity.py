@@ -8,8 +8,11 @@ from scipy import optimize, special
 FEWEST = 3
 """Methods with several runs; the residuals of two are each other's."""
 
+ROUNDING = 1e-20
+"""Of the largest sum of squares: what is less is none."""
+
 LEAST = 1e-2
-"""Degrees of freedom: of methods that have hardly anything in common."""
+"""Degrees of freedom: fewer than any sums of squares within ROUNDING of each other come to."""
 
 
 def prior_df(squares: np.ndarray, df: np.ndarray) -> float:
@@ -23,7 +26,7 @@ def prior_df(squares: np.ndarray, df: np.ndarray) -> float:
     Args:
         squares, df: (M,), of each method the sum of squares of what is left of its run means, with its degrees of freedom.
     """
-    moves = (df > 0) & (squares > 0)
+    moves = (df > 0) & (squares > ROUNDING * squares.max(initial=0))
     methods = int(moves.sum())
     if methods < FEWEST:
         return np.inf
@@ -33,6 +36,4 @@ def prior_df(squares: np.ndarray, df: np.ndarray) -> float:
     most = float(methods - 2)
     if differ <= special.polygamma(1, most / 2):
         return most
-    if differ >= special.polygamma(1, LEAST / 2):
-        return LEAST
     return 2 * float(optimize.brentq(lambda x: special.polygamma(1, x) - differ, LEAST / 2, most / 2))

@@ -25,10 +25,11 @@ def on_all_runs(means: np.ndarray, most: float = 1.0) -> np.ndarray:
     """
     known = ~np.isnan(means)
     own, runs = mean(means, 1), known.any(0)
+    if known[known.any(1)][:, runs].all():
+        return own
     method, run = np.nonzero(known)
     design = np.hstack([np.eye(len(means))[method], np.eye(len(runs))[run]])
-    tied = np.linalg.matrix_rank(design) == known.any(1).sum() + runs.sum() - 1
-    if known[known.any(1)][:, runs].all() or not tied:
+    if np.linalg.matrix_rank(design) < known.any(1).sum() + runs.sum() - 1:
         return own
     effects = _fitted(design, means[known], most)
     would = _score(effects[: len(means), None] + effects[len(means) :], most)

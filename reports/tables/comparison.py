@@ -129,7 +129,9 @@ class Field:
 
     def difference(self, first: int, second: int) -> Estimate:
         """Of two variants, by place: first less second over the runs that both have done, DSC fractions."""
-        part = self._pair(first, second)
+        return self._estimate(self._pair(first, second))
+
+    def _estimate(self, part: Part) -> Estimate:
         return estimate(part.scores, part.run, self.spread.overlap)
 
     def _pair(self, first: int, second: int) -> Part:
@@ -142,7 +144,10 @@ class Field:
 
     def flip(self, first: int, second: int) -> float:
         """The chance that one more run of two variants, on these cases, puts them the other way round; NaN with one run."""
-        part = self._pair(first, second)
+        return self._flip(self._pair(first, second))
+
+    def _flip(self, part: Part) -> float:
+        """``flip`` of what ``_pair`` returns."""
         seeds = len(self.runs) / len(set(units_of(self.runs)))
         alone = self.seeds
         seed = MeanSquare(2 * alone.value * (1 - 1 / seeds), alone.df)  # a unit is a mean of seeds, a new run is one
@@ -228,12 +233,13 @@ class Field:
         place = self.variants.index(baseline)
         done = self.done
         others = [i for i in range(len(self.variants)) if i != place and (done[i] & done[place]).any()]
-        found = [self.difference(other, place) for other in others]
+        parts = [self._pair(other, place) for other in others]
+        found = [self._estimate(part) for part in parts]
         p = holm(np.array([one.p for one in found]))
         equivalence = holm(np.array([one.equivalence_p(margin / 100) for one in found]))
         return [
-            Tested(self.variants[other], other, shift, one, same, verdict(shift, one, same), self.flip(other, place))
-            for other, shift, one, same in zip(others, found, p, equivalence, strict=True)
+            Tested(self.variants[other], other, shift, one, same, verdict(shift, one, same), self._flip(part))
+            for other, part, shift, one, same in zip(others, parts, found, p, equivalence, strict=True)
         ]
 
     def against(self, baseline: str, margin: float = MARGIN) -> pd.DataFrame:

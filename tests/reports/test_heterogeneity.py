@@ -25,7 +25,8 @@ def test_few_methods_are_no_evidence_that_spreads_are_equal_and_two_tell_nothing
     assert max(found) == 8 and np.median(found) == 8 and min(found) > 0.5
     assert np.isinf(prior_df(np.array([3.0, 5.0]), np.array([2, 2])))
     assert np.isinf(prior_df(np.array([3.0, 5.0, 0.0, 1.0]), np.array([2, 2, 2, 0])))  # no spread, and one run
-    assert prior_df(np.array([1e-300, 1.0, 1e9]), np.array([1, 1, 1])) == LEAST
+    assert np.isinf(prior_df(np.array([1e-30, 1.0, 2.0]), np.array([2, 2, 2])))  # rounding is no spread
+    assert LEAST < prior_df(np.array([2e-20, 1.0, 1.0]), np.array([2, 2, 2])) < 0.2
 
 
 def test_a_moderated_variance_by_hand_and_where_there_is_nothing_to_moderate() -> None:
@@ -43,3 +44,15 @@ def test_a_method_that_moves_more_has_a_difference_that_is_less_sure() -> None:
     spread = run_spread(scores.mean(2))
     wild, calm = (weighted(scores, pair(12, *places), spread).run for places in ((0, 1), (2, 3)))
     assert wild.value > 2 * spread.of_method.value > 2 * calm.value
+
+
+def test_runs_that_one_method_alone_has_done_say_nothing_of_how_alike_methods_move() -> None:
+    rng = np.random.default_rng(4)
+    means = rng.normal(0.6, 0.1, (6, 5))
+    means[1:, 3:] = np.nan
+    assert run_spread(means).prior_df == pytest.approx(run_spread(means[:, :3]).prior_df)
+    alone = np.full((1, 5), np.nan)
+    alone[0, 3:] = [0.5, 0.6]
+    apart = np.vstack([means[:, :3], alone[:, :3]])
+    apart = np.hstack([apart, np.vstack([np.full((6, 2), np.nan), alone[:, 3:]])])
+    assert run_spread(apart).prior_df == pytest.approx(run_spread(means[:, :3]).prior_df)
