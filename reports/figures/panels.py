@@ -48,6 +48,10 @@ def panel_per_budget(
         size = (0.7 + sum(room) + (width + 0.3) * len(found), 0.9 + height + high)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(1, len(found), squeeze=False, sharex=sharex)[0]
+    for axes, of in zip(grid, names or [], strict=False):
+        if rows_height(of) < high:  # a row is as high in every panel
+            axes.set_box_aspect(rows_height(of) / width)
+            axes.set_anchor("N")
     for axes, field, text in zip(grid, found, seen, strict=True):
         axes.set_title(f"{field.labels} labelled", loc="left", fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)

@@ -23,17 +23,17 @@ def ranking(field: Field) -> Figure:
     In the second map a row is held against a column: above the diagonal, where the row has the higher mean, by how many points; below it,
     the Holm-adjusted p. Colours say whether the row is better or worse at .05.
     """
-    size, names = len(field.variants), list(field.variants)
+    size, names, ranked = len(field.variants), list(field.variants), list(field.together.variants)
     room, high = names_width(names), rows_height(names)
     width = CELL * size
     with sns.axes_style("white"):
         figure = Figure(figsize=(2 * (room + width) + 1.0, high + room + 1.1), layout="constrained")
         left, right = figure.subplots(1, 2)
     shares = np.round(100 * field.ranks.frequency)
-    heatmap(left, shares, names, list(map(str, range(1, size + 1))), zeros=False, cmap="Blues", vmin=0, vmax=100)
+    heatmap(left, shares, ranked, list(map(str, range(1, len(ranked) + 1))), zeros=False, cmap="Blues", vmin=0, vmax=100)
     left.set_title("how often (%) at each rank", loc="left", fontsize="medium")
     first = shares[:, 0]
-    leaders = ", ".join(f"{names[i]} {first[i]:.0f} %" for i in np.argsort(-first, kind="stable")[:3] if first[i])
+    leaders = ", ".join(f"{ranked[i]} {first[i]:.0f} %" for i in np.argsort(-first, kind="stable")[:3] if first[i])
     panel(left, f"{field.labels} labelled, how often at rank 1: {leaders}.")
     _pairs(right, field, names)
     figure.suptitle(f"{field.labels} labelled", x=0.01, ha="left", fontsize="medium")

@@ -18,6 +18,7 @@ from reports.figures.scores import by_class, by_run, differences, every_case
 from reports.figures.training import cost, training
 from reports.tables.comparable import SECTION
 from reports.tables.comparison import Field, baseline_of
+from reports.tables.rankings import ranks_are_of, resampled
 
 if TYPE_CHECKING:
     from benchmark.records.table import Records
@@ -48,7 +49,7 @@ def drawings(
         Drawing("label-efficiency", OVERVIEW.format(baseline=base), lambda: label_efficiency(rows, base, numbers)),
         Drawing(
             "cases",
-            "Every test case: a dot is a case's DSC, mean over runs and classes; the bar is the mean.",
+            "Every test case: a dot is a case's DSC, mean over classes and the runs that all have done; the bar is the mean.",
             lambda: every_case(found),
         ),
     ]
@@ -60,13 +61,14 @@ def drawings(
         caption = "Mean DSC (%) of each run (draw, seed): columns that differ say how much the labelled cases matter; hatched: not run."
         every.append(Drawing("runs", caption, lambda: by_run(found)))
     for field in found:
-        if len(field.ranked.variants) > 1:
+        ranked = field.ranked
+        if len(ranked.variants) > 1:
             caption = (
-                f"{field.labels} labelled: ranks over 10,000 resamples of {'runs and ' * (field.ranked.shared > 1)}cases; and each row"
+                f"{field.labels} labelled: ranks{ranks_are_of(ranked)} over 10,000 resamples of {resampled(ranked)}; and each row"
                 " against each column: above the diagonal, where the row has the higher mean, the points between them, below it the"
                 " Holm-adjusted p of all pairs. Blue: the row is better, orange: it is worse."
             )
-            every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, field.ranked)))
+            every.append(Drawing(f"ranks-{field.labels}", caption, partial(ranking, ranked)))
     caption = (
         f"Does segmentation gain where registration works? A dot is a test case: across, the DSC of {PROPAGATION} (warped labels,"
         f" no network); up, what a method with a registration term gains over {baseline}. Cases that are hard for the"

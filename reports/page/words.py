@@ -12,6 +12,7 @@ from reports.tables.comparable import SECTION, rows_of, titled
 from reports.tables.comparison import BETTER, EQUIVALENT, MARGIN, OPEN, UNTESTED, WORSE, Field, baseline_of, verdict
 from reports.tables.label_equivalence import in_words as worth
 from reports.tables.leaderboard import OUTCOMES
+from reports.tables.rankings import ranks_are_of, resampled
 from reports.tables.wording import TRACK, collapsed_in_words, signed
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def in_words(found: list[Field], baseline: str, margin: float = MARGIN) -> list[
             counts += [f"{untested} that cannot be tested, sharing one run with it"] if untested else []
             parts.append(f"Against {baseline}: {', '.join(counts)}.")
             unseen = tested["detectable"].median()
-            if unseen >= 5e-4:
+            if unseen >= 1:
+                parts.append("No difference is large enough to be mostly seen in so few runs.")
+            elif unseen >= 5e-4:
                 parts.append(f"Differences below about {100 * unseen:.2g} points would mostly go unseen.")
         elif len(against):
             parts.append(f"Against {baseline}, nothing can be tested: one run says nothing of training again.")
@@ -161,7 +164,7 @@ def _first_two(field: Field, margin: float) -> str:
     return (
         f"First {first}, second {second}, {ahead}: {said}. One more run of both, on these cases, would turn their order with a"
         f" chance of {100 * field.flip(0, 1):.0f} %."
-        f" Kendall's tau of the ranking with other {'runs and ' * (field.shared > 1)}cases: {field.ranks.tau:.2f}."
+        f" Kendall's tau of the ranking{ranks_are_of(field)} with other {resampled(field)}: {field.ranks.tau:.2f}."
     )
 
 
@@ -188,7 +191,8 @@ def _shares(field: Field) -> str:
     if not any(shares.values()):
         return ""
     parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
-    return f"Of the variance of a case's score: {parts}."
+    of = ranks_are_of(field)
+    return f"Of the variance of a case's score{',' * bool(of)}{of}: {parts}."
 
 
 def _named(word: str, variants: list[str]) -> str:

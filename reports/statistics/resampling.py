@@ -100,13 +100,13 @@ def interquartile_mean(values: np.ndarray, level: float = 0.95) -> tuple[float, 
         values: (T, R) tasks x runs; NaN where a run is not done.
 
     Returns:
-        NaN for the mean where nothing is defined, and for the interval where no task has two runs.
+        NaN for the mean where nothing is defined, and for the interval where a task has one run, which says nothing of others.
     """
     tasks = [row for row in map(_defined, values) if len(row)]
     if not tasks:
         return np.nan, np.nan, np.nan
     mean = float(_middle_half(np.concatenate(tasks)))
-    if max(map(len, tasks)) == 1:
+    if min(map(len, tasks)) == 1:
         return mean, np.nan, np.nan
     rng = np.random.default_rng(0)
     resampled = np.concatenate([rng.choice(row, (RESAMPLES, len(row))) for row in tasks], axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from reports.statistics.missing_runs import on_all_runs
+from reports.statistics.missing_runs import most_together, on_all_runs
 from reports.statistics.multiplicity import holm
 from reports.statistics.planning import difference_of, flip_probability, variance_shares
 from reports.statistics.random_effects import (
@@ -166,19 +166,19 @@ class Field:
         return known.needs() if known else (None, None)
 
     @cached_property
-    def ranks(self) -> Ranks:
-        """How often each variant takes each rank when other runs and cases are drawn; of the runs that every variant has done."""
-        return rank_bootstrap(self.per_unit[:, self._by_all] if self.shared else self.means[:, None])
+    def together(self) -> Field:
+        """Of the variants and runs that say most of ranks (``most_together``): each of the ones has done each of the others."""
+        methods, runs = most_together(self.done)
+        if methods.all() and runs.all():
+            return self
+        variants, of = (tuple(itertools.compress(*pair)) for pair in ((self.variants, methods), (self.runs, runs)))
+        return replace(self, variants=variants, runs=of, scores=self.scores[methods][:, runs])
 
     @cached_property
-    def _by_all(self) -> np.ndarray:
-        """(units,): whether every variant has done it."""
-        return ~np.isnan(self.per_unit).all(2).any(0)
-
-    @property
-    def shared(self) -> int:
-        """Of how many units (draws, or seeds of one draw) every variant has scores."""
-        return int(self._by_all.sum())
+    def ranks(self) -> Ranks:
+        """How often each variant of ``together`` takes each rank when other runs and cases are drawn."""
+        field = self.together
+        return rank_bootstrap(field.per_unit if field.done.all() else field.means[:, None])
 
     @cached_property
     def rank(self) -> np.ndarray:
@@ -269,24 +269,24 @@ class Field:
 
     @cached_property
     def variance_shares(self) -> dict[str, float]:
-        """Of method, run (draw and seed, where every draw has several seeds), case, their products and the rest; empty where there are
-        not two of each that all have done.
+        """Of method, run (draw and seed, where every draw has several seeds), case, their products and the rest, in ``together``;
+        empty where it has not two of each.
         """
-        complete = self.complete
+        field, complete = self.together, self.complete
         if min(complete.shape) < 2:
             return {}
-        draws = [[i for i, (draw, _) in enumerate(self.runs) if draw == unit] for unit in dict.fromkeys(units_of(self.runs))]
-        seeds = len(self.runs) // len(draws)
+        draws = [[i for i, (draw, _) in enumerate(field.runs) if draw == unit] for unit in dict.fromkeys(units_of(field.runs))]
+        seeds = len(field.runs) // len(draws)
         if seeds > 1 and {len(draw) for draw in draws} == {seeds}:
-            nested = self.scores[:, np.array(draws)]
+            nested = field.scores[:, np.array(draws)]
             if not np.isnan(nested).any():
                 return variance_shares(nested)
         return variance_shares(complete)
 
     @cached_property
     def complete(self) -> np.ndarray:
-        """``per_unit`` of the units that every variant has done and the cases that all of these have."""
-        units = self.per_unit[:, self._by_all]
+        """``per_unit`` of ``together``, of the cases that all of it have; none where no two variants have a run in common."""
+        units = self.together.per_unit
         return units[:, :, ~np.isnan(units).any((0, 1))]
 
     @property
@@ -356,8 +356,9 @@ def _adjusted(per_unit: np.ndarray) -> np.ndarray:
 def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], baseline: str) -> pd.DataFrame:
     """Over all tasks (section and budget): how much of the way from the baseline with few labels to the baseline with all a variant goes.
 
-    Only variants that have run on every task which has both ends stand in the table, best first: columns variant, tasks, runs, gap, low,
-    high (interquartile mean with 95 % bootstrap interval).
+    The baseline's mean with few labels is of the runs that a variant has done, too. Only variants that have run on every task which has
+    both ends stand in the table, best first: columns variant, tasks, runs, gap, low, high (interquartile mean with 95 % bootstrap
+    interval).
 
     Args:
         everything: the number of training cases of each section, which is the budget of the upper end.
@@ -372,11 +373,12 @@ def gaps_closed(found: list[Field], everything: dict[tuple[str, ...], int], base
         if upper is None or upper is field or name not in field.variants or name not in upper.variants:
             continue
         tasks += 1
-        lower, most = (np.nanmean(f.scores[f.variants.index(name)]) for f in (field, upper))
-        for variant, scores in zip(field.variants, field.scores, strict=True):
-            if variant != name:
-                runs = scores[~np.isnan(scores).all(1)]
-                closed.setdefault(variant, []).append(gap_closed(np.nanmean(runs, 1), lower, most))
+        lower, most = field.variants.index(name), np.nanmean(upper.scores[upper.variants.index(name)])
+        for place, variant in enumerate(field.variants):
+            both = field.done[place] & field.done[lower]
+            if place != lower and both.any():
+                own, least = (mean(field.scores[of, both], 1) for of in (place, lower))
+                closed.setdefault(variant, []).append(gap_closed(own, least.mean(), most))
     rows = []
     for variant, parts in closed.items():
         if len(parts) == tasks:

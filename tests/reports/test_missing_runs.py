@@ -1,16 +1,21 @@
 """A method that lacks runs stands where it would stand had it done them, within what a score can be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import special
 
 from benchmark.records.table import Records
+from reports.figures.ranking import ranking
 from reports.page.words import in_words
-from reports.statistics.missing_runs import on_all_runs
+from reports.statistics.missing_runs import most_together, on_all_runs
+from reports.statistics.rankings import MEAN
 from reports.tables.by_metric import by_metric
 from reports.tables.comparison import fields
 from reports.tables.leaderboard import leaderboard
 from reports.tables.leaderboard_forms import to_markdown
+from reports.tables.rankings import rankings_of, ranks_are_of, resampled
 from tests.reports.made_up_records import cell, make_records, scores
 
 NAN = np.nan
@@ -105,3 +110,53 @@ def test_pages_say_which_methods_lack_runs_once_and_what_is_not_tested() -> None
     assert "3 cases, 2 runs, of which 3 of 6 methods lack some." in sentence
     assert "3 that cannot be tested, sharing one run with it." in sentence
     assert "for these cases in the run that both have done: cannot be tested, one run." in sentence
+
+
+@pytest.mark.parametrize(
+    ("runs_of", "methods", "runs"),
+    [
+        ([3, 3, 3, 1, 1, 1, 1, 1], 3, 3),  # three in three runs, not eight in the one that all have done
+        ([2, 2, 2, 2, 3, 3], 6, 2),  # 5 x 1 degrees of freedom, not 1 x 2
+        ([1, 1, 1, 2], 4, 1),
+        ([2, 2, 2], 3, 2),
+    ],
+)
+def test_ranks_are_of_the_methods_and_runs_that_say_most(runs_of: list[int], methods: int, runs: int) -> None:
+    done = np.arange(max(runs_of)) < np.array(runs_of)[:, None]
+    which, of = most_together(done)
+    assert (which.sum(), of.sum()) == (methods, runs) and done[which][:, of].all()
+
+
+def test_one_failed_run_takes_one_method_from_the_ranks_and_methods_without_a_common_run_stay() -> None:
+    done = np.ones((5, 4), bool)
+    done[2, 3] = False
+    which, of = most_together(done)
+    assert which.tolist() == [True, True, False, True, True] and of.all()
+    which, of = most_together(np.eye(3, dtype=bool))
+    assert which.all() and of.all()
+
+
+def test_ranks_of_some_methods_say_of_which() -> None:
+    rng = np.random.default_rng(7)
+    cells = [cell(name, 1, run=run) for name in "abc" for run in range(3)] + [cell(f"alone{i}", 1) for i in range(6)]
+    level = {c["variant"]: rng.uniform(0.4, 0.8) for c in cells}
+    rows = [r for c in cells for r in scores(c, {f"c{i}": level[c["variant"]] + rng.normal(0, 0.05) for i in range(9)})]
+    (field,) = fields(make_records(cells, rows))
+    assert len(field.variants) == 9 and set(field.together.variants) == set("abc") and len(field.together.runs) == 3
+    assert field.ranks.frequency.shape == (3, 3) and field.complete.shape == (3, 3, 9) and field.variance_shares
+    table = rankings_of([field])
+    assert set(table["variant"]) == set("abc") and table.loc[table["ranking"] == MEAN, "low"].notna().all()
+    assert ranks_are_of(field) == " of 3 of 9 methods in 3 runs" and resampled(field) == "runs and cases"
+    assert resampled(next(fields(make_records(cells[-6:], rows)))) == "cases"
+    whole = replace(field.together)
+    assert whole.together is whole and ranks_are_of(whole) == ""
+    assert len(ranking(field).axes[0].get_yticks()) == 3 and len(ranking(field).axes[1].get_yticks()) == 9
+    assert "Of the variance of a case's score, of 3 of 9 methods in 3 runs: method" in in_words([field], "a")[0]
+
+
+def test_what_two_runs_of_two_methods_cannot_show_is_not_put_in_points() -> None:
+    cells = [cell(name, 1, run=run) for name in ("supervised", "cctr") for run in range(2)]
+    level = dict(zip([c["cell"] for c in cells], (0.5, 0.6, 0.7, 0.5), strict=True))
+    rows = [r for c in cells for r in scores(c, {f"c{i}": level[c["cell"]] + 0.01 * i for i in range(9)})]
+    (line,) = in_words(list(fields(make_records(cells, rows))), "supervised")
+    assert "No difference is large enough to be mostly seen in so few runs." in line

@@ -84,6 +84,20 @@ def test_gaps_closed_over_tasks_by_hand() -> None:
     assert gaps_closed(found, {section: 30}, "supervised").empty and gaps_closed(found, {section: 28}, "mean_teacher").empty
 
 
+def test_a_hard_run_that_a_method_lacks_closes_no_gap_and_one_run_has_no_interval() -> None:
+    cells, rows = [], []
+    levels = {("supervised", 1): (0.4, 0.2), ("cctr", 1): (0.6, 0.5), ("cps", 1): (0.6,), ("supervised", 28): (0.8,)}
+    for (variant, labels), of_runs in levels.items():
+        for run, level in enumerate(of_runs):
+            cells.append(cell(variant, labels, run))
+            rows += scores(cells[-1], {f"c{i}": level for i in range(4)})
+    (cctr, cps) = gaps_closed(
+        list(fields(make_records(cells, rows))), {("phantom", "quick", "run", "test"): 28}, "supervised"
+    ).itertuples()
+    assert (cctr.variant, cps.variant) == ("cctr", "cps") and np.isfinite(cctr.low)
+    assert cps.gap == pytest.approx(0.5) and np.isnan(cps.low)  # (.6 - .4) / (.8 - .4), not (.6 - .3) / (.8 - .3)
+
+
 def compared(effect: float, seed: int, run_noise: float, cases: int = 20, runs: int = 5) -> tuple[Field, pd.Series]:
     """One comparison through records: two names, shared difficulty of cases, noise of every run and of every case in it."""
     rng = np.random.default_rng(seed)
