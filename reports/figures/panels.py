@@ -35,6 +35,12 @@ def rows_height(names: Sequence[str]) -> float:
     return max(ROW, LINE * lines + 0.07) * len(names)
 
 
+def as_high_as_rows(axes: Axes, names: Sequence[str], width: float) -> None:
+    """A panel that is as high as its rows need, on top of the room that it has; width in inches."""
+    axes.set_box_aspect(rows_height(names) / width)
+    axes.set_anchor("N")
+
+
 def panel_per_budget(
     found: list[Field], seen: list[str], width: float, height: float, names: list[list[str]] | None = None, sharex: bool = True
 ) -> tuple[Figure, list[Axes]]:
@@ -49,9 +55,8 @@ def panel_per_budget(
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(1, len(found), squeeze=False, sharex=sharex)[0]
     for axes, of in zip(grid, names or [], strict=False):
-        if rows_height(of) < high:  # a row is as high in every panel
-            axes.set_box_aspect(rows_height(of) / width)
-            axes.set_anchor("N")
+        if rows_height(of) < high:
+            as_high_as_rows(axes, of, width)
     for axes, field, text in zip(grid, found, seen, strict=True):
         axes.set_title(f"{field.labels} labelled", loc="left", fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)

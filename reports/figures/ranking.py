@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from reports.figures.marks import panel
 from reports.figures.numbers import Numbers
-from reports.figures.panels import BETTER, CELL, WORSE, heatmap, ink, name_cells, names_width, rows_height
+from reports.figures.panels import BETTER, CELL, WORSE, as_high_as_rows, heatmap, ink, name_cells, names_width, rows_height
 from reports.tables.comparison import Field
 
 LEVEL = 0.05
@@ -25,10 +25,12 @@ def ranking(field: Field) -> Figure:
     """
     size, names, ranked = len(field.variants), list(field.variants), list(field.together.variants)
     room, high = names_width(names), rows_height(names)
-    width = CELL * size
+    wide = [CELL * len(ranked), CELL * size]
     with sns.axes_style("white"):
-        figure = Figure(figsize=(2 * (room + width) + 1.0, high + room + 1.1), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(2 * room + sum(wide) + 1.0, high + room + 1.1), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=wide)
+    if len(ranked) < size:
+        as_high_as_rows(left, ranked, wide[0])
     shares = np.round(100 * field.ranks.frequency)
     heatmap(left, shares, ranked, list(map(str, range(1, len(ranked) + 1))), zeros=False, cmap="Blues", vmin=0, vmax=100)
     left.set_title("how often (%) at each rank", loc="left", fontsize="medium")
