@@ -30,7 +30,7 @@ from reports.tables.label_equivalence import label_equivalence
 from reports.tables.leaderboard import leaderboard
 from reports.tables.leaderboard_forms import COLUMNS, marks_of, sections_of
 from reports.tables.published import SURE, published_for
-from reports.tables.wording import LACKING, cases_only
+from reports.tables.wording import LACKING, MARK, cases_only
 from reports.writing.leaderboard import write_label_efficiency
 from reports.writing.report import write_report
 
@@ -40,6 +40,7 @@ STORES = ("acdc_desk", "acdc_wide", "hippocampus_desk")
 PAGES = (ROOT / "README.md", RESULTS / "README.md")
 PLACE = re.compile(r"(<!-- (findings|verdicts|summary|published) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BUDGETS = (1, 3, 7)
+DSC = next(column for column in COLUMNS if column.header == "DSC %")
 IN_WORDS = {
     "cctr": "CCT-R",
     "label_propagation": "labels that registration alone carries over",
@@ -52,7 +53,10 @@ WORTH = ("cctr", "label_propagation")
 """Whose scores are told in labels of supervised-only, too."""
 
 ONE_RUN = "With {} labelled this is one run on CPU cores: training again, or labelling other patients, may turn any of it."
-ON_THE_SCALE = f"{LACKING}: lacks runs that others have done, and stands on the scale of all."
+MARKS = {
+    MARK: f"{MARK}: in some run a structure is never found, so it has not converged at this length, and is in no rank and no comparison.",
+    LACKING: f"{LACKING}: lacks runs that others have done, and stands on the scale of all.",
+}
 
 BRACKETS = (
     "In brackets: 95 % intervals over runs and test patients; in parentheses: of one run, over test patients alone, which say nothing of"
@@ -118,11 +122,10 @@ def figure_of(store: str) -> bytes:
 def _summary(store: str) -> str:
     """Of each section a table of DSC, a row a method and a column a budget, those that have run with all first, best first."""
     told = IN_WORDS | CONTROLS
-    (dsc,) = (column for column in COLUMNS if column.header == "DSC %")
     lines = []
     for title, rows in sections_of(leaderboard(records_of(store))):
         budgets = sorted({row.labels for row in rows})
-        scores = {(row.variant, row.labels): f"{dsc.text(row)}{_ends(row)}" for row in rows}
+        scores = {(row.variant, row.labels): f"{DSC.text(row)}{_ends(row)}" for row in rows}
         lines += [
             f"DSC in %, {in_markdown(title)}:",
             "",
@@ -156,33 +159,24 @@ def _findings(store: str) -> str:
     records = records_of(store)
     table = leaderboard(records)
     once = [str(field.labels) for field in fields_of(store) if len(field.runs) == 1 and field.labels in BUDGETS]
-    scores = table.set_index(["variant", "labels"])["dsc"].mul(100).to_dict()
-    lacking = set(table.loc[table["runs_lacking"] > 0].set_index(["variant", "labels"]).index)
+    scores = {(row.variant, row.labels): DSC.text(row) for row in rows_of(table) if not pd.isna(row.dsc)}
     every = max(labels for variant, labels in scores if variant == "supervised")
     methods, controls = (
-        "; ".join(f"{words} {_at_budgets(variant, scores, lacking)}" for variant, words in told.items())
+        "; ".join(f"{words} {', '.join(scores.get((variant, n), 'to do') for n in BUDGETS)}" for variant, words in told.items())
         for told in (IN_WORDS, CONTROLS)
     )
     worth = {(row.variant, row.labels): worth_in_words(row) for row in rows_of(label_equivalence(fields_of(store), BASELINE))}
     worths = "; ".join(f"{IN_WORDS[one]} {', '.join(worth.get((one, n), 'to do') for n in BUDGETS)}" for one in WORTH)
     sentences = [
         f"With 1, 3 and 7 of {every} patients labelled, mean DSC (%) on the test patients: {methods};"
-        f" supervised with all {every}: {scores['supervised', every]:.1f}.",
+        f" supervised with all {every}: {scores['supervised', every]}.",
         f"So many labels would supervised-only need for as much, likewise: {worths}.",
         f"Controls of what it is that helps, likewise: {controls}.",
         *(_of_parts(effects(records, one.design)) for one in ablations_of(store)),
         *([ONE_RUN.format(" and ".join(once))] if once else []),
-        *([ON_THE_SCALE] if any(LACKING in words for words in (methods, controls)) else []),
+        *(said for mark, said in MARKS.items() if mark in methods + controls),
     ]
-    return "".join(f"- {sentence}\n" for sentence in sentences)
-
-
-def _at_budgets(variant: str, scores: dict[tuple[str, int], float], lacking: set[Any]) -> str:
-    known = {labels: scores.get((variant, labels), float("nan")) for labels in BUDGETS}
-    return ", ".join(
-        "to do" if pd.isna(score) else f"{score:.1f}{LACKING * ((variant, labels) in lacking)}"
-        for labels, score in known.items()
-    )
+    return "".join(f"- {sentence}\n" for sentence in sentences).replace(MARK, rf"\{MARK}")
 
 
 def _of_parts(table: pd.DataFrame) -> str:
