@@ -1,6 +1,6 @@
 """Write into the pages that quote results what the records in docs/results say: `make results`; a test holds that nothing is stale.
 
-A page names what belongs into it, ``<!-- PART of STORE -->`` up to ``<!-- end -->``, where PART is findings, verdicts, summary or
+A page names what belongs into it, ``<!-- PART of STORE -->`` up to ``<!-- end -->``, where PART is findings, verdicts, summary, runs or
 published. The figure of label efficiency of each store of which there are findings is docs/pictures/STORE.svg. The report of each store is
 beside its records, where ``python -m benchmark report --store docs/results/STORE`` writes it.
 """
@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PICTURES = ROOT / "docs" / "results", ROOT / "docs" / "pictures"
 STORES = ("acdc_desk", "acdc_wide", "hippocampus_desk")
 PAGES = (ROOT / "README.md", RESULTS / "README.md")
-PLACE = re.compile(r"(<!-- (findings|verdicts|summary|published) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- (findings|verdicts|summary|runs|published) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BUDGETS = (1, 3, 7)
 DSC = next(column for column in COLUMNS if column.header == "DSC %")
 IN_WORDS = {
@@ -136,8 +136,9 @@ def _summary(store: str) -> str:
             words = f": {told[variant]}" if variant in told else ""
             cells = " | ".join(in_markdown(scores.get((variant, labels), "")) for labels in budgets)
             lines.append(f"| `{variant}`{words} | {cells} |")
-        marks = [f"- {in_markdown(line)}" for line in marks_of(rows)]
-        lines += ["", *marks, *([""] if marks else [])]
+        marks = [line for line in marks_of(rows) if not line.startswith(LACKING)]  # which rows lack runs, their scores say
+        marks += [MARKS[LACKING]] if any(row.runs_lacking > 0 for row in rows) else []
+        lines += ["", *(f"- {in_markdown(line)}" for line in marks), *([""] if marks else [])]
     return "\n".join([*lines, BRACKETS, ""])
 
 
@@ -153,6 +154,23 @@ def _in_order(rows: list[Any]) -> list[str]:
     few = table.assign(dsc=table["dsc"].where(table["labels"].isin(BUDGETS)))
     found = few.groupby("variant", sort=False)["dsc"].agg(["count", "mean"])
     return list(found.sort_values(["count", "mean"], ascending=False, kind="stable").index.astype(str))
+
+
+def _runs(store: str) -> str:
+    """Of the methods that have run more than once, as ordered in the summary: what each had in every run of a budget."""
+    told = [field for field in fields_of(store) if field.labels in BUDGETS]
+    texts = {
+        (variant, field.labels): ", ".join("–" if pd.isna(score) else f"{100 * score:.1f}" for score in scores)
+        for field in told
+        for variant, scores, done in zip(field.variants, field.scores.mean(2), field.done.sum(1), strict=True)
+        if done > 1
+    }
+    header = [f"{field.labels} labelled, runs {', '.join(str(draw) for draw, _ in field.runs)}" for field in told]
+    lines = [f"| Method | {' | '.join(header)} |", f"|:---|{'---:|' * len(header)}"]
+    for variant in _in_order(list(rows_of(leaderboard(records_of(store))))):
+        if any((variant, field.labels) in texts for field in told):
+            lines.append(f"| `{variant}` | {' | '.join(texts.get((variant, field.labels), '') for field in told)} |")
+    return "\n".join([*lines, ""])
 
 
 def _findings(store: str) -> str:
@@ -217,6 +235,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "findings": _findings,
     "verdicts": _verdicts,
     "summary": _summary,
+    "runs": _runs,
     "published": _published,
 }
 
