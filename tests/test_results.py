@@ -35,6 +35,19 @@ def test_nothing_that_pages_quote_of_the_results_is_stale() -> None:
             assert picture.read_bytes() == content, "make results"
 
 
+def test_scores_told_run_by_run_are_means_of_the_cases_in_the_records() -> None:
+    results = tool("results")
+    records = collect(Store(ROOT / "docs" / "results" / "acdc_desk"))
+    cells = records.cells[(records.cells["variant"] == "supervised") & records.cells["labels"].isin(results.BUDGETS)]
+    scores = records.cases[(records.cases["metric"] == "dsc") & (records.cases["selection"] == "last")]
+    means = 100 * scores.groupby("cell", observed=True)["value"].mean()  # as many volumes and classes a case
+    told = [
+        ", ".join(f"{means[cell]:.1f}" for cell in cells[cells["labels"] == labels].sort_values("draw")["cell"])
+        for labels in results.BUDGETS
+    ]
+    assert f"| `supervised` | {' | '.join(told)} |\n" in results.PARTS["runs"]("acdc_desk")
+
+
 @pytest.mark.parametrize("store", tool("results").STORES)
 def test_report_beside_the_results_is_what_their_records_give(store: str, tmp_path: Path) -> None:
     results, kept = tool("results"), ROOT / "docs" / "results" / store / "report"
